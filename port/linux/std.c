@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "port/port.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+void port_stderr_write(const char *line, size_t len)
+{
+	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+	ssize_t n;
+
+	/* A log whose reader has stopped loses lines; it never stops the agent. A line is shorter
+	 * than PIPE_BUF, so what poll says is enough. */
+	if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT))
+		return;
+	do
+		n = write(STDERR_FILENO, line, len);
+	while (n < 0 && errno == EINTR);
+}
