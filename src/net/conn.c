@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/conn.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/kconfig.h"
+#include "base/log.h"
+#include "net/tls.h"
+
+/* How far an attempt got: the failure of the one that got furthest is the one worth telling. */
+enum {
+	BEST_NONE,
+	BEST_UNREACHABLE,
+	BEST_CONNECT,
+	BEST_HANDSHAKE,
+};
+
+static const char *const state_names[] = {
+	[CONN_CLOSED] = "closed",
+	[CONN_RESOLVE] = "resolve",
+	[CONN_CONNECT] = "connect",
+	[CONN_HANDSHAKE] = "handshake",
+	[CONN_OPEN] = "open",
+};
+
+static void conn_on_fd(struct loop_fd *fd, int events);
+static void conn_on_deadline(struct loop_timer *timer);
+static void conn_on_step(struct loop_task *task);
+static void conn_try_next(struct conn *c);
+
+static void conn_set_state(struct conn *c, enum conn_state state)
+{
+	log_debug("connection to %s: %s -> %s", c->target ? c->target->host : "nobody",
+		state_names[c->state], state_names[state]);
+	c->state = state;
+}
+
+void conn_init(struct conn *c, struct loop *loop, const struct conn_ops *ops, void *user)
+{
+	memset(c, 0, sizeof(*c));
+	c->ops = ops;
+	c->user = user;
+	c->loop = loop;
+	c->fd.fd = -1;
+	c->fd.fn = conn_on_fd;
+	c->fd.user = c;
+	c->deadline.fn = conn_on_deadline;
+	c->deadline.user = c;
+	c->step.fn = conn_on_step;
+	c->step.user = c;
+	c->resolve.fd = -1;
+}
+
+/* Gives back what belongs to the address in use: socket and TLS. */
+static void conn_drop_socket(struct conn *c)
+{
+	loop_fd_remove(c->loop, &c->fd);
+	tls_end(c->tls);
+	c->tls = NULL;
+	/* While a name is resolved the descriptor is the resolver's. */
+	if (c->fd.fd >= 0 && c->fd.fd != c->resolve.fd)
+		port_tcp_close(c->fd.fd);
+	c->fd.fd = -1;
+	c->fd.want = 0;
+	c->is_recv_on_out = c->is_send_on_in = false;
+}
+
+static void conn_drop_resolve(struct conn *c)
+{
+	if (c->fd.fd >= 0 && c->fd.fd == c->resolve.fd) {
+		loop_fd_remove(c->loop, &c->fd);
+		c->fd.fd = -1;
+	}
+	port_resolve_cancel(&c->resolve);
+}
+
+void conn_close(struct conn *c)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	loop_timer_clear(c->loop, &c->deadline);
+	loop_task_cancel(c->loop, &c->step);
+	conn_drop_resolve(c);
+	conn_drop_socket(c);
+	c->epoch++;
+	conn_set_state(c, CONN_CLOSED);
+}
+
+/* The end by failure. c->why says it; the copy lives on when failed() opens again. */
+static void conn_fail(struct conn *c, int err)
+{
+	char why[CONN_WHY_MAX];
+
+	conn_close(c);
+	c->last_err = err;
+	memcpy(why, c->why, sizeof(why));
+	c->ops->failed(c, err, why);
+}
+
+void conn_open(struct conn *c, const struct conn_target *target)
+{
+	conn_close(c);
+	c->target = target;
+	c->why[0] = '\0';
+	c->last_err = 0;
+	c->addr_count = c->addr_next = 0;
+	c->best = BEST_NONE;
+	c->is_read_wanted = true;
+	c->is_write_wanted = false;
+	c->is_recv_over = false;
+	c->epoch++;
+	conn_set_state(c, CONN_RESOLVE);
+	loop_task_post(c->loop, &c->step);
+}
+
+/* -- on the way ------------------------------------------------------------------------------- */
+
+/* Keeps the reason when this attempt got at least as far as those before. */
+static void conn_keep_why(struct conn *c, int best, int err, const char *why)
+{
+	if (best < c->best)
+		return;
+	c->best = (uint8_t)best;
+	c->last_err = err;
+	(void)snprintf(c->why, sizeof(c->why), "%s", why);
+}
+
+static void conn_attempt_failed(struct conn *c, int err, const char *detail)
+{
+	char why[CONN_WHY_MAX], addr[PORT_ADDR_TEXT_MAX];
+	bool is_tls = c->state == CONN_HANDSHAKE;
+
+	port_addr_format(addr, &c->peer);
+	(void)snprintf(why, sizeof(why), "%s %s: %s", is_tls ? "TLS with" : "connect to", addr,
+		detail ? detail : err_text(err));
+	conn_keep_why(c,
+		is_tls                   ? BEST_HANDSHAKE
+		: err == ERR_UNREACHABLE ? BEST_UNREACHABLE
+					 : BEST_CONNECT,
+		err, why);
+	conn_drop_socket(c);
+	conn_try_next(c);
+}
+
+static void conn_is_open(struct conn *c)
+{
+	loop_timer_clear(c->loop, &c->deadline);
+	c->why[0] = '\0';
+	c->last_err = 0;
+	c->fd.want = c->is_read_wanted ? PORT_POLL_IN : 0;
+	conn_set_state(c, CONN_OPEN);
+	/* The last record of the handshake may have come with data behind it. */
+	if (conn_has_pending(c))
+		loop_task_post(c->loop, &c->step);
+	c->ops->open(c);
+}
+
+static void conn_on_handshake(struct conn *c)
+{
+	char why[CONN_WHY_MAX] = "";
+	int err = tls_handshake(c->tls, why, sizeof(why));
+
+	if (err == ERR_AGAIN) {
+		c->fd.want = tls_want(c->tls);
+		return;
+	}
+	if (err < 0) {
+		conn_attempt_failed(c, err, why[0] ? why : NULL);
+		return;
+	}
+	if (log_is_on(LOG_LEVEL_DEBUG)) {
+		char text[128];
+
+		log_debug("connection to %s: %s", c->target->host,
+			tls_describe(c->tls, text, sizeof(text)));
+	}
+	conn_is_open(c);
+}
+
+static void conn_on_connected(struct conn *c)
+{
+	int64_t left_ms = c->give_up_ms - c->loop->now_ms;
+	char why[CONN_WHY_MAX] = "";
+	int err = port_tcp_result(c->fd.fd);
+
+	if (err == ERR_AGAIN)
+		return;
+	if (err < 0) {
+		conn_attempt_failed(c, err, NULL);
+		return;
+	}
+	if (!c->target->tls) {
+		conn_is_open(c);
+		return;
+	}
+	conn_set_state(c, CONN_HANDSHAKE);
+	/* It lives: a slow handshake deserves more than an equal share. */
+	loop_timer_set(c->loop, &c->deadline, c->addr_next < c->addr_count ? left_ms / 2 : left_ms);
+	err = tls_start(&c->tls, c->target->tls, c->fd.fd, c->target->host, c->target->port, why,
+		sizeof(why));
+	if (err < 0)
+		conn_attempt_failed(c, err, why[0] ? why : NULL);
+	else
+		conn_on_handshake(c);
+}
+
+static int conn_start_attempt(struct conn *c)
+{
+	int64_t left_ms = c->give_up_ms - c->loop->now_ms;
+	int fd;
+
+	c->peer = c->addrs[c->addr_next++];
+	if (c->state != CONN_CONNECT)
+		conn_set_state(c, CONN_CONNECT);
+	loop_timer_set(c->loop, &c->deadline, left_ms / (c->addr_count - c->addr_next + 1));
+	fd = port_tcp_connect(&c->peer, c->target->user_timeout_ms);
+	if (fd < 0)
+		return fd;
+	c->fd.fd = fd;
+	c->fd.want = PORT_POLL_OUT;
+	return loop_fd_add(c->loop, &c->fd);
+}
+
+/* The next address, or the end. Each address is tried once, so this comes to an end. */
+static void conn_try_next(struct conn *c)
+{
+	while (c->addr_next < c->addr_count && c->loop->now_ms < c->give_up_ms) {
+		char why[CONN_WHY_MAX], addr[PORT_ADDR_TEXT_MAX];
+		int err = conn_start_attempt(c);
+
+		if (err >= 0)
+			return;
+		conn_drop_socket(c);
+		port_addr_format(addr, &c->peer);
+		(void)snprintf(why, sizeof(why), "connect to %s: %s", addr, err_text(err));
+		conn_keep_why(
+			c, err == ERR_UNREACHABLE ? BEST_UNREACHABLE : BEST_CONNECT, err, why);
+	}
+	if (!c->last_err) {
+		c->last_err = ERR_TIMEOUT;
+		(void)snprintf(c->why, sizeof(c->why),
+			"no time left to connect after %" PRId64 " ms", c->target->timeout_ms);
+	}
+	conn_fail(c, c->last_err);
+}
+
+static void conn_fail_resolve(struct conn *c, int err, const char *detail)
+{
+	char host[LOG_SHOW_MAX];
+
+	log_show(host, sizeof(host), c->target->host, strlen(c->target->host));
+	(void)snprintf(
+		c->why, sizeof(c->why), "resolve %.*s: %s", (int)PORT_HOST_MAX, host, detail);
+	conn_fail(c, err);
+}
+
+static void conn_on_resolved(struct conn *c)
+{
+	char detail[128] = "";
+	int n = port_resolve_take(&c->resolve, c->addrs, PORT_ADDR_MAX, detail, sizeof(detail));
+
+	if (n == ERR_AGAIN)
+		return;
+	conn_drop_resolve(c);
+	if (n <= 0) {
+		conn_fail_resolve(c, n < 0 ? n : ERR_DNS, detail[0] ? detail : err_text(ERR_DNS));
+		return;
+	}
+	c->addr_count = (uint8_t)n;
+	conn_try_next(c);
+}
+
+/* Runs in the loop, so that no outcome is told within conn_open(). */
+static void conn_begin(struct conn *c)
+{
+	int err;
+
+	c->start_ms = c->loop->now_ms;
+	c->give_up_ms = c->start_ms + c->target->timeout_ms;
+	if (port_addr_parse(&c->addrs[0], c->target->host, c->target->port) == 0) {
+		c->addr_count = 1;
+		conn_try_next(c);
+		return;
+	}
+	loop_timer_set(c->loop, &c->deadline, c->target->timeout_ms);
+	err = port_resolve_start(&c->resolve, c->target->host, c->target->port);
+	if (err == 0) {
+		c->fd.fd = c->resolve.fd;
+		c->fd.want = PORT_POLL_IN;
+		err = loop_fd_add(c->loop, &c->fd);
+	}
+	if (err < 0)
+		conn_fail_resolve(c, err, err_text(err));
+}
+
+static void conn_on_deadline(struct loop_timer *timer)
+{
+	struct conn *c = timer->user;
+	char why[CONN_WHY_MAX], addr[PORT_ADDR_TEXT_MAX];
+	int64_t waited_ms = c->loop->now_ms - c->start_ms;
+	bool is_tls = c->state == CONN_HANDSHAKE;
+
+	if (waited_ms > c->target->timeout_ms)
+		waited_ms = c->target->timeout_ms;
+	if (c->state == CONN_RESOLVE) {
+		(void)snprintf(why, sizeof(why), "no answer within %" PRId64 " ms", waited_ms);
+		conn_fail_resolve(c, ERR_TIMEOUT, why);
+		return;
+	}
+	port_addr_format(addr, &c->peer);
+	if (is_tls)
+		(void)snprintf(why, sizeof(why),
+			"TLS with %s: handshake not done within %" PRId64 " ms", addr, waited_ms);
+	else
+		(void)snprintf(why, sizeof(why), "no answer from %s within %" PRId64 " ms", addr,
+			waited_ms);
+	conn_keep_why(c, is_tls ? BEST_HANDSHAKE : BEST_CONNECT, ERR_TIMEOUT, why);
+	conn_drop_socket(c);
+	conn_try_next(c);
+}
+
+/* -- open ------------------------------------------------------------------------------------- */
+
+/* Poll tells of an error while nobody reads: the loop would spin on it. */
+static void conn_on_error(struct conn *c)
+{
+	char addr[PORT_ADDR_TEXT_MAX];
+	int err = port_tcp_result(c->fd.fd);
+
+	if (err >= 0 || err == ERR_AGAIN || err == ERR_NET)
+		err = ERR_CLOSED;
+	(void)snprintf(
+		c->why, sizeof(c->why), "%s: %s", port_addr_format(addr, &c->peer), err_text(err));
+	conn_fail(c, err);
+}
+
+static void conn_tell_readable(struct conn *c)
+{
+	uint32_t epoch = c->epoch;
+
+	c->ops->readable(c);
+	/* Bytes that were decrypted already are announced by nobody else. */
+	if (epoch == c->epoch && c->is_read_wanted && conn_has_pending(c))
+		loop_task_post(c->loop, &c->step);
+}
+
+static void conn_update_want(struct conn *c)
+{
+	bool is_out = c->is_write_wanted && !c->is_send_on_in;
+	bool is_in = c->is_read_wanted && !c->is_recv_on_out;
+
+	if (c->state != CONN_OPEN)
+		return;
+	if (c->is_write_wanted && c->is_send_on_in)
+		is_in = true;
+	if (c->is_read_wanted && c->is_recv_on_out)
+		is_out = true;
+	c->fd.want = (is_in ? PORT_POLL_IN : 0) | (is_out ? PORT_POLL_OUT : 0);
+}
+
+static void conn_on_open_events(struct conn *c, int events)
+{
+	uint32_t epoch = c->epoch;
+	int for_read = c->is_recv_on_out ? PORT_POLL_OUT : PORT_POLL_IN;
+	int for_write = c->is_send_on_in ? PORT_POLL_IN : PORT_POLL_OUT;
+
+	if (events & PORT_POLL_ERR) {
+		/* Who reads or writes gets the error from there, after the bytes that came before. */
+		events |= PORT_POLL_IN | PORT_POLL_OUT;
+		if (!c->is_read_wanted) {
+			conn_on_error(c);
+			return;
+		}
+	}
+	if ((events & for_read) && c->is_read_wanted) {
+		c->is_recv_on_out = false;
+		conn_update_want(c);
+		conn_tell_readable(c);
+		if (epoch != c->epoch)
+			return;
+	}
+	if ((events & for_write) && c->is_write_wanted) {
+		c->is_send_on_in = false;
+		conn_update_want(c);
+		c->ops->writable(c);
+	}
+}
+
+static void conn_on_fd(struct loop_fd *fd, int events)
+{
+	struct conn *c = fd->user;
+
+	switch (c->state) {
+	case CONN_RESOLVE:
+		conn_on_resolved(c);
+		break;
+	case CONN_CONNECT:
+		conn_on_connected(c);
+		break;
+	case CONN_HANDSHAKE:
+		conn_on_handshake(c);
+		break;
+	case CONN_OPEN:
+		conn_on_open_events(c, events);
+		break;
+	case CONN_CLOSED:
+		break;
+	}
+}
+
+static void conn_on_step(struct loop_task *task)
+{
+	struct conn *c = task->user;
+
+	if (c->state == CONN_RESOLVE)
+		conn_begin(c);
+	else if (c->state == CONN_OPEN && c->is_read_wanted && conn_has_pending(c))
+		conn_tell_readable(c);
+}
+
+/* A call met the end of the connection: its caller knows, and poll is not to tell for ever. */
+static ssize_t conn_met_error(struct conn *c, ssize_t err, const char *detail)
+{
+	char addr[PORT_ADDR_TEXT_MAX];
+
+	loop_fd_remove(c->loop, &c->fd);
+	c->last_err = (int)err;
+	(void)snprintf(c->why, sizeof(c->why), "%s: %s", port_addr_format(addr, &c->peer),
+		detail[0] ? detail : err_text((int)err));
+	return err;
+}
+
+ssize_t conn_recv(struct conn *c, void *dst, size_t len)
+{
+	char why[CONN_WHY_MAX] = "";
+	ssize_t n;
+
+	if (c->state != CONN_OPEN)
+		return ERR_BUG;
+	if (c->is_recv_over)
+		return c->last_err;
+	n = c->tls ? tls_recv(c->tls, dst, len, why, sizeof(why))
+		   : port_tcp_recv(c->fd.fd, dst, len);
+	if (n == ERR_AGAIN) {
+		c->is_recv_on_out = c->tls && tls_want(c->tls) == PORT_POLL_OUT;
+		conn_update_want(c);
+		return n;
+	}
+	if (n < 0)
+		c->is_recv_over = true;
+	return n < 0 ? conn_met_error(c, n, why) : n;
+}
+
+ssize_t conn_send(struct conn *c, const void *src, size_t len)
+{
+	char why[CONN_WHY_MAX] = "";
+	ssize_t n;
+
+	if (c->state != CONN_OPEN || !len)
+		return ERR_BUG;
+	if (c->last_err)
+		return c->last_err;
+	n = c->tls ? tls_send(c->tls, src, len, why, sizeof(why))
+		   : port_tcp_send(c->fd.fd, src, len);
+	if (n == ERR_AGAIN) {
+		c->is_send_on_in = c->tls && tls_want(c->tls) == PORT_POLL_IN;
+		conn_update_want(c);
+		return n;
+	}
+	return n < 0 ? conn_met_error(c, n, why) : n;
+}
+
+void conn_want_write(struct conn *c, bool want)
+{
+	c->is_write_wanted = want;
+	conn_update_want(c);
+}
+
+void conn_want_read(struct conn *c, bool want)
+{
+	c->is_read_wanted = want;
+	conn_update_want(c);
+	if (want && conn_has_pending(c))
+		loop_task_post(c->loop, &c->step);
+}
+
+bool conn_has_pending(const struct conn *c)
+{
+	return c->state == CONN_OPEN && !c->last_err && c->tls && tls_has_pending(c->tls);
+}
+
+const char *conn_why(const struct conn *c)
+{
+	return c->why;
+}

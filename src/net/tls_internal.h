@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the TLS adapter share; nothing else includes it. */
+#ifndef ETCHLET_NET_TLS_INTERNAL_H
+#define ETCHLET_NET_TLS_INTERNAL_H
+
+#include <mbedtls/build_info.h>
+#include <mbedtls/pk.h>
+#include <mbedtls/platform.h>
+#include <mbedtls/ssl.h>
+#include <mbedtls/x509_crt.h>
+
+#include "net/conn.h"
+#include "net/tls.h"
+#include "port/port.h"
+
+enum { TLS_SUBJECT_MAX = 160 }; /* bytes of a certificate's subject that are shown, NUL included */
+
+/* What was read from files. A connection keeps its own until it ends, whatever is read meanwhile. */
+struct tls_keys {
+	mbedtls_ssl_config conf;
+	mbedtls_x509_crt ca, cert;
+	mbedtls_pk_context key;
+	bool has_ca, has_cert, is_unverified;
+	int ca_unusable; /* certificates in the bundle that mbedTLS cannot use */
+	bool is_replaced; /* the context has newer ones: the connection frees these */
+};
+
+/* To resume at a server: by name and port, for a ticket of one says nothing about another. */
+struct tls_session {
+	bool is_set;
+	char host[PORT_HOST_MAX];
+	uint16_t port;
+	uint32_t used; /* the lowest is the oldest */
+	int64_t not_after_s; /* when the first certificate that vouched for it expires */
+	mbedtls_ssl_session session;
+};
+
+struct tls {
+	mbedtls_ssl_context ssl;
+	struct tls_context *ctx;
+	struct tls_keys *keys;
+	int fd;
+	int want;
+	int cause; /* the port's error beneath mbedTLS's, 0 when there was none */
+	size_t pending_len; /* bytes in a record that tls_send() could not send whole */
+	bool is_out_whole; /* all that mbedTLS wanted to send was taken */
+	char host[PORT_HOST_MAX]; /* without the root's dot; a literal without its scope */
+	uint16_t port;
+	bool is_literal;
+	struct port_addr literal;
+	bool is_done, is_broken;
+	bool is_offered; /* a session was offered to the server */
+	bool is_verified; /* certificates were shown and looked at, so it was not resumed */
+	uint8_t raw_alert; /* read past mbedTLS, 0 when there was none */
+	unsigned tickets;
+	int64_t not_after_s;
+	char why[CONN_WHY_MAX]; /* of verification */
+};
+
+struct tls_context {
+	struct tls_keys *keys;
+	struct tls conn;
+	bool is_in_use;
+	bool is_freed; /* while it was in use: the end of the connection frees it */
+	uint32_t clock;
+	struct tls_session sessions[CONFIG_TLS_SESSION_COUNT];
+};
+
+/* Random numbers for mbedTLS. *cause receives ERR_ENTROPY when there are none. */
+int tls_random(void *cause, unsigned char *dst, size_t len);
+
+/* Wall clock, but never before this program was built. */
+int64_t tls_now_s(void);
+
+/* Whether the wall clock cannot be right. */
+bool tls_is_clock_behind(void);
+
+/* Seconds since 1970 of a time in UTC. */
+int64_t tls_time_s(const mbedtls_x509_time *t);
+
+/* "2026-01-31" */
+char *tls_date(char dst[16], int64_t s);
+
+/* The subject of a certificate, fit to be shown: "CN=server". */
+char *tls_subject(char dst[TLS_SUBJECT_MAX], const mbedtls_x509_name *name);
+
+/* mbedTLS's verification callback; user is the struct tls. */
+int tls_verify(void *user, mbedtls_x509_crt *crt, int depth, uint32_t *flags);
+
+/* Says in t->why what is wrong with crt, when nothing is said there yet. */
+void tls_explain(struct tls *t, const mbedtls_x509_crt *crt, int depth, uint32_t flags);
+
+void tls_keys_free(struct tls_keys *k);
+
+/* The session kept for the server of t, or NULL. */
+struct tls_session *tls_session_find(struct tls *t);
+/* Keeps the session of t for the next connection to its server. */
+void tls_session_keep(struct tls *t);
+void tls_session_drop(struct tls_session *s);
+
+#endif
