@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The feed's promise is tested as a property: a fixed history is sent through connections that break
+ * anywhere, in pieces of any size, to sinks that say "not now" at any call, and each sink must get
+ * each event and each byte exactly once and in order.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "sync/feed.h"
+
+enum {
+	REVS = 12,
+	EVENTS_MAX = 40,
+	VALUE_MAX = 24,
+	SINKS = 3,
+	SEEDS = 3000,
+	TRACE_MAX = 8192,
+};
+
+static uint32_t seed;
+
+static uint32_t rnd(uint32_t n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 17;
+	seed ^= seed << 5;
+	return seed % n;
+}
+
+/* A sink that writes down what it was given. */
+struct scribe {
+	struct sink sink;
+	char trace[TRACE_MAX];
+	size_t len;
+	uint32_t busy; /* one call in so many is refused; 0: none */
+	int64_t committed;
+	bool is_in_event;
+	int64_t event_rev; /* of the event that was begun last */
+};
+
+static struct scribe *scribe_of(struct sink *s)
+{
+	return (struct scribe *)((char *)s - offsetof(struct scribe, sink));
+}
+
+__attribute__((format(printf, 2, 3))) static int scribe_write(struct sink *s, const char *fmt, ...)
+{
+	struct scribe *w = scribe_of(s);
+	va_list ap;
+	int n;
+
+	if (w->busy && rnd(w->busy) == 0)
+		return ERR_AGAIN;
+	va_start(ap, fmt);
+	n = vsnprintf(w->trace + w->len, sizeof(w->trace) - w->len, fmt, ap);
+	va_end(ap);
+	assert_true(n >= 0 && (size_t)n < sizeof(w->trace) - w->len);
+	w->len += (size_t)n;
+	return 0;
+}
+
+static int on_sync_begin(struct sink *s, const struct sink_sync *sync)
+{
+	scribe_of(s)->is_in_event = false;
+	return scribe_write(s, "S%d ", (int)sync->revision);
+}
+
+static int on_event(struct sink *s, const struct etcd_event *e)
+{
+	int err;
+
+	assert_false(scribe_of(s)->is_in_event);
+	err = scribe_write(
+		s, "%c%d:%.*s=", e->type ? 'D' : 'P', (int)e->mod_rev, (int)e->key_len, e->key);
+	scribe_of(s)->is_in_event = err == 0;
+	scribe_of(s)->event_rev = e->mod_rev;
+	return err;
+}
+
+static ssize_t on_value(struct sink *s, const struct etcd_event *e, enum etcd_value which,
+	const uint8_t *p, size_t len)
+{
+	struct scribe *w = scribe_of(s);
+	size_t take = w->busy ? rnd((uint32_t)len + 1) : len;
+
+	assert_true(w->is_in_event);
+	/* After a break the event comes again, perhaps elsewhere; it is the one whose bytes come. */
+	assert_int_equal(e->mod_rev, w->event_rev);
+	assert_true(which == ETCD_VALUE || e->has_prev);
+	if (take)
+		memcpy(w->trace + w->len, p, take);
+	w->len += take;
+	return (ssize_t)take;
+}
+
+static int on_event_end(struct sink *s, const struct etcd_event *e)
+{
+	int err = e->has_prev ? scribe_write(s, "<%d; ", (int)e->prev_len) : scribe_write(s, "; ");
+
+	assert_true(scribe_of(s)->is_in_event);
+	scribe_of(s)->is_in_event = err != 0;
+	return err;
+}
+
+static int on_synced(struct sink *s, int64_t revision)
+{
+	return scribe_write(s, "E%d ", (int)revision);
+}
+
+static int on_progress(struct sink *s, int64_t revision)
+{
+	return scribe_write(s, "p%d ", (int)revision);
+}
+
+static void on_commit(struct sink *s, int64_t revision)
+{
+	struct scribe *w = scribe_of(s);
+
+	assert_false(w->is_in_event);
+	assert_true(revision > w->committed);
+	w->committed = revision;
+	s->done_rev = revision;
+}
+
+static const struct sink_ops scribe_ops = {
+	.sync_begin = on_sync_begin,
+	.event = on_event,
+	.value = on_value,
+	.event_end = on_event_end,
+	.synced = on_synced,
+	.progress = on_progress,
+	.commit = on_commit,
+};
+
+static struct feed feed;
+static struct scribe scribes[SINKS];
+
+static void set_up(size_t sinks, uint32_t busy)
+{
+	feed_init(&feed, "test", 1000);
+	memset(scribes, 0, sizeof(scribes));
+	for (size_t i = 0; i < sinks; i++) {
+		scribes[i].sink.ops = &scribe_ops;
+		scribes[i].busy = busy;
+		assert_int_equal(feed_add_sink(&feed, &scribes[i].sink), 0);
+	}
+	feed_set_closed(&feed, 0);
+}
+
+/* -- a history ------------------------------------------------------------------------------- */
+
+struct happening {
+	int64_t rev;
+	char key[16];
+	char value[VALUE_MAX + 1];
+};
+
+static struct happening history[EVENTS_MAX];
+static size_t history_len;
+static char wanted[TRACE_MAX];
+
+static void make_history(void)
+{
+	size_t at = 0;
+
+	history_len = 0;
+	for (int64_t rev = 1; rev <= REVS; rev++) {
+		size_t n = 1 + rnd(3);
+
+		for (size_t i = 0; i < n; i++) {
+			struct happening *h = &history[history_len++];
+			size_t len = rnd(VALUE_MAX);
+
+			h->rev = rev;
+			snprintf(h->key, sizeof(h->key), "k%u", (unsigned)i);
+			for (size_t k = 0; k < len; k++)
+				h->value[k] = (char)('a' + rnd(26));
+			h->value[len] = '\0';
+			at += (size_t)snprintf(wanted + at, sizeof(wanted) - at, "P%d:%s=%s; ",
+				(int)rev, h->key, h->value);
+		}
+	}
+}
+
+/* Sends one event; false: the connection breaks before its end. */
+static bool send_event(const struct happening *h, uint32_t break_one_in)
+{
+	struct etcd_event e = {.key = (const uint8_t *)h->key,
+		.key_len = strlen(h->key),
+		.value_len = strlen(h->value),
+		.mod_rev = h->rev};
+	size_t at = 0;
+	int err;
+
+	while ((err = feed_event(&feed, &e)) == ERR_AGAIN) {
+		if (rnd(break_one_in) == 0)
+			return false;
+	}
+	assert_int_equal(err, 0);
+	while (at < e.value_len) {
+		size_t piece = 1 + rnd((uint32_t)(e.value_len - at));
+		ssize_t n = feed_value(&feed, ETCD_VALUE, (const uint8_t *)h->value + at, piece);
+
+		assert_in_range(n, 0, piece);
+		at += (size_t)n;
+		if (rnd(break_one_in) == 0)
+			return false;
+	}
+	while ((err = feed_event_end(&feed, &e)) == ERR_AGAIN) {
+		if (rnd(break_one_in) == 0)
+			return false;
+	}
+	assert_int_equal(err, 0);
+	return true;
+}
+
+/* One connection: sends everything after the closed revision, until it breaks. Whether all was sent. */
+static bool connect_once(uint32_t break_one_in, bool is_again)
+{
+	int64_t from = feed.closed_rev + (is_again ? 0 : 1);
+
+	feed_restart(&feed);
+	for (size_t i = 0; i < history_len; i++) {
+		if (history[i].rev < from)
+			continue;
+		/* A response may end between any two revisions. */
+		if (i && history[i].rev != history[i - 1].rev && rnd(3) == 0)
+			feed_close(&feed);
+		if (!send_event(&history[i], break_one_in))
+			return false;
+	}
+	feed_close(&feed);
+	return true;
+}
+
+static void each_event_reaches_each_sink_exactly_once(void **state)
+{
+	(void)state;
+	for (uint32_t s = 1; s <= SEEDS; s++) {
+		size_t sinks = 1 + s % SINKS;
+		int connections = 0;
+
+		seed = s * 2654435761U;
+		make_history();
+		set_up(sinks, s % 4 ? 2 + s % 5 : 0);
+		while (!connect_once(connections < 200 ? 4 + s % 60 : 100000, s % 2 != 0))
+			connections++;
+		for (size_t i = 0; i < sinks; i++) {
+			if (strcmp(scribes[i].trace, wanted) != 0)
+				fail_msg("seed %u, sink %zu:\n got %s\nwant %s", s, i,
+					scribes[i].trace, wanted);
+			assert_int_equal(scribes[i].committed, REVS);
+		}
+		assert_int_equal(feed_done_rev(&feed), REVS);
+		assert_false(feed_is_waiting(&feed));
+		assert_int_equal(feed.events, history_len);
+	}
+}
+
+static const struct happening one = {1, "a", "x"}, two = {2, "b", "y"};
+
+static void a_revision_that_may_go_on_is_not_committed(void **state)
+{
+	(void)state;
+	set_up(1, 0);
+	assert_true(send_event(&one, 1000000));
+	assert_int_equal(feed_done_rev(&feed), 0);
+	assert_true(feed_is_waiting(&feed));
+	assert_true(send_event(&two, 1000000));
+	assert_int_equal(feed_done_rev(&feed), 1);
+	feed_close(&feed);
+	assert_int_equal(feed_done_rev(&feed), 2);
+}
+
+static void what_comes_again_is_dropped(void **state)
+{
+	(void)state;
+	set_up(1, 0);
+	assert_true(send_event(&one, 1000000));
+	feed_close(&feed);
+	assert_true(send_event(&one, 1000000));
+	feed_close(&feed);
+	assert_true(send_event(&two, 1000000));
+	assert_true(send_event(&one, 1000000));
+	feed_close(&feed);
+	assert_string_equal(scribes[0].trace, "P1:a=x; P2:b=y; ");
+	assert_int_equal(feed_done_rev(&feed), 2);
+}
+
+static void progress_counts_only_between_revisions(void **state)
+{
+	(void)state;
+	set_up(1, 0);
+	assert_int_equal(feed_progress(&feed, 5), 0);
+	assert_int_equal(feed_done_rev(&feed), 5);
+	assert_int_equal(feed_progress(&feed, 4), 0);
+	assert_int_equal(feed_done_rev(&feed), 5);
+	assert_true(send_event(&(struct happening){6, "a", ""}, 1000000));
+	assert_int_equal(feed_progress(&feed, 9), 0);
+	assert_int_equal(feed_done_rev(&feed), 5);
+	feed_close(&feed);
+	assert_int_equal(feed_done_rev(&feed), 6);
+	assert_string_equal(scribes[0].trace, "p5 P6:a=; ");
+}
+
+static void what_is_too_long_or_unknown_is_counted_and_holds_nothing_up(void **state)
+{
+	static const uint8_t key[CONFIG_ETCD_KEY_BYTES];
+	struct etcd_event e = {.key = key, .key_len = 1, .mod_rev = 1, .value_len = 1001};
+	const uint8_t byte = 'v';
+
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR);
+	set_up(2, 0);
+	assert_int_equal(feed_event(&feed, &e), 0);
+	for (int i = 0; i < 1001; i++)
+		assert_int_equal(feed_value(&feed, ETCD_VALUE, &byte, 1), 1);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	e = (struct etcd_event){.key = key, .key_len = 5000, .is_key_long = true, .mod_rev = 2};
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	e = (struct etcd_event){.key = key, .key_len = 1, .type = 7, .mod_rev = 3};
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	feed_close(&feed);
+	assert_string_equal(scribes[0].trace, "");
+	assert_int_equal(feed.too_long, 2);
+	assert_int_equal(feed.unknown, 1);
+	assert_int_equal(feed.events, 0);
+	assert_int_equal(feed_done_rev(&feed), 3);
+	log_set_level(LOG_LEVEL_INFO);
+}
+
+/* All of the event but its previous value, and nothing is counted; the next one has its own again. */
+static void a_previous_value_that_is_too_long_is_left_out(void **state)
+{
+	static const uint8_t bytes[1001] = "new";
+	struct etcd_event e = {.key = (const uint8_t *)"a",
+		.key_len = 1,
+		.mod_rev = 1,
+		.lease = 7,
+		.value_len = 3,
+		.has_prev = true,
+		.prev_len = 1001};
+
+	(void)state;
+	set_up(2, 0);
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, bytes, 3), 3);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE_PREV, bytes, 500), 500);
+	feed_restart(&feed);
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, bytes, 3), 3);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE_PREV, bytes, 1001), 1001);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	assert_true(e.has_prev);
+	e.mod_rev = 2;
+	e.prev_len = 4;
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, bytes, 3), 3);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE_PREV, (const uint8_t *)"prev", 4), 4);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	feed_close(&feed);
+	assert_string_equal(scribes[0].trace, "P1:a=new; P2:a=newprev<4; ");
+	assert_string_equal(scribes[1].trace, "P1:a=new; P2:a=newprev<4; ");
+	assert_int_equal(feed.too_long, 0);
+	assert_int_equal(feed.events, 2);
+	assert_int_equal(feed_done_rev(&feed), 2);
+}
+
+static void an_event_without_a_revision_is_refused(void **state)
+{
+	struct etcd_event e = {.key = (const uint8_t *)"a", .key_len = 1};
+
+	(void)state;
+	set_up(1, 0);
+	assert_int_equal(feed_event(&feed, &e), ERR_REVISION);
+	e.mod_rev = -1;
+	assert_int_equal(feed_event(&feed, &e), ERR_REVISION);
+}
+
+/* A server that shows another history at the same revisions: a sink in the middle of an event cannot go on. */
+static void an_event_that_vanished_is_refused(void **state)
+{
+	struct etcd_event e = {
+		.key = (const uint8_t *)"a", .key_len = 1, .mod_rev = 5, .value_len = 4};
+
+	(void)state;
+	set_up(1, 0);
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, (const uint8_t *)"ab", 2), 2);
+	feed_restart(&feed);
+	e.mod_rev = 6;
+	assert_int_equal(feed_event(&feed, &e), ERR_HISTORY);
+}
+
+static void a_listing_replaces_what_was(void **state)
+{
+	struct sink_sync sync = {.reason = SYNC_ROLLBACK, .revision = 3};
+	struct happening key = {2, "k", "v"};
+
+	(void)state;
+	set_up(2, 0);
+	assert_true(send_event(&(struct happening){9, "a", ""}, 1000000));
+	feed_close(&feed);
+	for (int i = 0; i < SINKS; i++)
+		scribes[i].committed = 0;
+	assert_int_equal(feed_list_begin(&feed, &sync), 0);
+	assert_true(feed_is_waiting(&feed));
+	assert_true(send_event(&key, 1000000));
+	feed_list_abort(&feed);
+	assert_int_equal(feed_list_begin(&feed, &sync), 0);
+	assert_true(send_event(&key, 1000000));
+	assert_int_equal(feed_list_end(&feed, 3), 0);
+	assert_int_equal(feed_done_rev(&feed), 3);
+	assert_int_equal(feed.closed_rev, 3);
+	assert_true(send_event(&(struct happening){4, "k", "w"}, 1000000));
+	feed_close(&feed);
+	assert_string_equal(scribes[1].trace, "P9:a=; S3 P2:k=v; S3 P2:k=v; E3 P4:k=w; ");
+	assert_int_equal(feed.events, 2);
+}
+
+static void a_listing_can_go_on_inside_a_value(void **state)
+{
+	struct sink_sync sync = {.revision = 3};
+	struct etcd_event e = {
+		.key = (const uint8_t *)"k", .key_len = 1, .mod_rev = 2, .value_len = 4};
+
+	(void)state;
+	set_up(2, 0);
+	assert_int_equal(feed_list_begin(&feed, &sync), 0);
+	assert_true(send_event(&(struct happening){1, "j", "v"}, 1000000));
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, (const uint8_t *)"ab", 2), 2);
+	feed_list_go_on(&feed);
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, (const uint8_t *)"abcd", 4), 4);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	assert_int_equal(feed_list_end(&feed, 3), 0);
+	assert_string_equal(scribes[0].trace, "S3 P1:j=v; P2:k=abcd; E3 ");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_event_reaches_each_sink_exactly_once),
+		cmocka_unit_test(a_revision_that_may_go_on_is_not_committed),
+		cmocka_unit_test(what_comes_again_is_dropped),
+		cmocka_unit_test(progress_counts_only_between_revisions),
+		cmocka_unit_test(what_is_too_long_or_unknown_is_counted_and_holds_nothing_up),
+		cmocka_unit_test(a_previous_value_that_is_too_long_is_left_out),
+		cmocka_unit_test(an_event_without_a_revision_is_refused),
+		cmocka_unit_test(an_event_that_vanished_is_refused),
+		cmocka_unit_test(a_listing_replaces_what_was),
+		cmocka_unit_test(a_listing_can_go_on_inside_a_value),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
