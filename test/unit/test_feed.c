@@ -295,6 +295,25 @@ static void what_comes_again_is_dropped(void **state)
 	assert_int_equal(feed_done_rev(&feed), 2);
 }
 
+/* An old event that comes again inside a revision takes no place there: on the next connection it may be absent. */
+static void a_repeated_event_takes_no_place_in_a_revision(void **state)
+{
+	const struct happening first = {2, "a", "x"}, second = {2, "b", "y"}, third = {2, "c", "z"};
+
+	(void)state;
+	set_up(1, 0);
+	assert_true(send_event(&first, 1000000));
+	assert_true(send_event(&one, 1000000));
+	assert_true(send_event(&second, 1000000));
+	feed_restart(&feed);
+	assert_true(send_event(&first, 1000000));
+	assert_true(send_event(&second, 1000000));
+	assert_true(send_event(&third, 1000000));
+	feed_close(&feed);
+	assert_string_equal(scribes[0].trace, "P2:a=x; P2:b=y; P2:c=z; ");
+	assert_int_equal(feed.events, 3);
+}
+
 static void progress_counts_only_between_revisions(void **state)
 {
 	(void)state;
@@ -454,6 +473,7 @@ int main(void)
 		cmocka_unit_test(each_event_reaches_each_sink_exactly_once),
 		cmocka_unit_test(a_revision_that_may_go_on_is_not_committed),
 		cmocka_unit_test(what_comes_again_is_dropped),
+		cmocka_unit_test(a_repeated_event_takes_no_place_in_a_revision),
 		cmocka_unit_test(progress_counts_only_between_revisions),
 		cmocka_unit_test(what_is_too_long_or_unknown_is_counted_and_holds_nothing_up),
 		cmocka_unit_test(a_previous_value_that_is_too_long_is_left_out),
