@@ -104,6 +104,35 @@ ssize_t port_tcp_recv(int fd, void *dst, size_t len);
 ssize_t port_tcp_send(int fd, const void *src, size_t len);
 void port_tcp_close(int fd);
 
+/* -- local sockets ---------------------------------------------------------------------------- */
+
+enum {
+	PORT_LOCAL_PATH_MAX = 108, /* bytes of a socket's path, NUL included */
+};
+
+/* A stream socket that others on this device connect to by its path. */
+struct port_local {
+	int fd; /* readable when somebody connects; -1: not open */
+	uint64_t device, inode; /* private */
+};
+
+/*
+ * Makes it with mode 0600, and the folder that it lies in where only that is missing. A socket at that path which
+ * nobody answers on is replaced; two that start at once do not replace each other's.
+ * 0; ERR_LOCKED: somebody answers there; ERR_BUSY: another process is about to make one; ERR_CONFIG: something that is no socket
+ * lies there; ERR_LIMIT: the path is too long; ERR_NOENT, ERR_ACCESS, ERR_READONLY, ERR_NOSPACE, ERR_IO.
+ */
+int port_local_listen(struct port_local *l, const char *path);
+/* Whether that could be tried, before anything is made: 0; ERR_LIMIT and ERR_CONFIG as above. */
+int port_local_check(const char *path);
+/* Closes it, and removes the path when it still leads to it. Harmless when fd is -1. */
+void port_local_close(struct port_local *l, const char *path);
+/* A descriptor for port_tcp_recv(), port_tcp_send() and port_tcp_close(), which never block; ERR_AGAIN; or another error. */
+int port_local_accept(struct port_local *l);
+/* The other side: such a descriptor; ERR_NOENT, ERR_REFUSED (nobody answers), ERR_AGAIN (many wait to be answered),
+ * ERR_ACCESS, ERR_LIMIT, ERR_IO. */
+int port_local_connect(const char *path);
+
 /* -- flash ------------------------------------------------------------------------------------ */
 
 /*
@@ -163,6 +192,9 @@ int port_flash_program(struct port_flash *f, uint32_t offset, const void *src, u
 int port_flash_erase(struct port_flash *f, uint32_t sector);
 /* After it, what was programmed and erased before is on storage. 0 or an error. */
 int port_flash_sync(struct port_flash *f);
+/* The process that holds the lock of the file which was opened, as far as the system tells; 0: nobody, or not known.
+ * Takes no lock. */
+int64_t port_flash_holder(const struct port_flash *f);
 /* Frees the lock. Harmless after a failed open, a second time, and on zeros. */
 void port_flash_close(struct port_flash *f);
 
@@ -179,6 +211,28 @@ int port_host_name(char *dst, size_t cap);
 /* One line to the system's log; level: 0 error, 1 warning, 2 information, 3 debugging. */
 void port_syslog_write(int level, const char *line, size_t len);
 
+/* The init system, where it wants to be told how the program is: sd_notify(3). */
+struct port_notify {
+	int fd; /* private; -1: it does not */
+	uint64_t watchdog_us; /* it wants to hear from this process in that time; 0: no */
+	char path[PORT_LOCAL_PATH_MAX]; /* private */
+	size_t path_len;
+};
+
+/* Reads the environment and takes it out of there. */
+void port_notify_open(struct port_notify *n);
+/* One notice of lines "NAME=value". 0, also when nobody wants it; ERR_AGAIN; or another error. MUST NOT block. */
+int port_notify_send(struct port_notify *n, const char *text, size_t len);
+/* Microseconds of the clock that notices refer to. */
+uint64_t port_notify_time_us(void);
+void port_notify_close(struct port_notify *n);
+
+/* Number of this process. */
+int64_t port_pid(void);
+
+/* Memory of this process that is resident, in bytes; 0: not known. */
+uint64_t port_memory_resident(void);
+
 /* -- files ------------------------------------------------------------------------------------ */
 
 /* Reads a whole small file (a key, a password) into dst. Its length, ERR_LIMIT when it is longer
@@ -187,8 +241,145 @@ ssize_t port_file_read(const char *path, void *dst, size_t cap);
 
 bool port_folder_exists(const char *path);
 
-/* Whether a file can be written, or made where it or its folder is missing, by this user. */
+/* Where path lies, seen from the root, terminated; links and dots in it stay. Its length, or
+ * ERR_LIMIT, ERR_NOENT, ERR_IO. */
+ssize_t port_path_absolute(const char *path, char *dst, size_t cap);
+
+/* Whether a file can be written, or made where it or its folder is missing, by this user: 0, ERR_ACCESS, ERR_READONLY, or
+ * another error. */
+int port_file_check_write(const char *path);
+/* The same for who does not ask why. */
 bool port_file_can_write(const char *path);
+
+/* Whether standard output is a terminal. */
+bool port_stdout_is_terminal(void);
+
+/* A file that appears under its name whole: it is written beside it, as PATH.new, and renamed. */
+struct port_replace {
+	const char *path; /* lives as long as it is open */
+	int fd; /* private; -1: not open */
+};
+
+/* 0, ERR_LIMIT (path too long), ERR_NOENT, ERR_ACCESS, ERR_READONLY, ERR_NOSPACE, ERR_IO. mode: of the file, whatever
+ * the umask. After an error there is nothing to abort. */
+int port_replace_begin(struct port_replace *r, const char *path, uint32_t mode);
+/* All of it: 0 or an error. */
+int port_replace_write(struct port_replace *r, const void *src, size_t len);
+/* Puts it in its place, without waiting for the storage. 0 or an error, with nothing left behind. */
+int port_replace_commit(struct port_replace *r);
+void port_replace_abort(struct port_replace *r);
+
+/* 0, also when there is none; or an error. */
+int port_file_remove(const char *path);
+
+/* -- folders ---------------------------------------------------------------------------------- */
+
+/*
+ * A tree of files that others may change at any time. A step goes from an open folder to a name
+ * in it, one component without a '/', and follows no link. Descriptors are closed with
+ * port_dir_close(), and no program inherits them.
+ *
+ * Where nothing else is told a function returns 0, or an error: ERR_NOENT, ERR_ACCESS, ERR_READONLY,
+ * ERR_NOSPACE, ERR_NOMEM (no descriptor is left, too), ERR_IO, and ERR_UNSUPPORTED where the file
+ * system cannot do it at all.
+ */
+enum port_node {
+	PORT_NODE_NONE, /* nothing has this name */
+	PORT_NODE_FILE, /* a regular file */
+	PORT_NODE_FOLDER,
+	PORT_NODE_OTHER, /* a link, a FIFO, a device, a socket */
+};
+
+struct port_stat {
+	enum port_node node;
+	uint32_t mode; /* of permissions, 07777 */
+	uint32_t uid, gid;
+	uint32_t links; /* names that a file has, saturated */
+	uint64_t len;
+	int64_t mtime_s; /* last change of a file's bytes */
+	uint32_t mtime_ns;
+	uint64_t device; /* the file system that it lies on */
+};
+
+/* Opens a folder by its path, links followed; it and those above it are made with mode when missing, if that is not 0. Returns the
+ * descriptor. */
+int port_dir_open(const char *path, uint32_t mode);
+/* Whether the folder lies at path still: 1, 0 when there is nothing or something else, or an error. */
+int port_dir_is_at(int dir, const char *path);
+/* Whether it is the folder outer, or lies in it however deep: 1, 0, or an error; ERR_LIMIT when it lies too deep
+ * to tell. */
+int port_dir_is_inside(int dir, int outer);
+/* An exclusive lock for as long as it is open. 0, ERR_LOCKED, or an error. */
+int port_dir_lock(int dir);
+/* Opens a folder in it. Returns the descriptor; ERR_NOENT also where name is no folder. */
+int port_dir_enter(int dir, const char *name);
+/* Makes a folder. 0; 1 when something has this name. */
+int port_dir_make(int dir, const char *name, uint32_t mode);
+/* Makes a file that only its owner may read and write, and opens it for both. Returns the descriptor; ERR_LOCKED when
+ * something has this name. */
+int port_dir_create(int dir, const char *name);
+/* The same for a file without a name: where dir lies, or in the system's memory when dir is -1. */
+int port_dir_create_unnamed(int dir);
+/* Opens a regular file for reading. Returns the descriptor; ERR_NOENT also where name is none. */
+int port_dir_open_file(int dir, const char *name, struct port_stat *st);
+/* What name is; 0 with PORT_NODE_NONE when it is nothing. */
+int port_dir_query(int dir, const char *name, struct port_stat *st);
+/* Of an open file or folder. */
+int port_fd_query(int fd, struct port_stat *st);
+/* Whether something is mounted there, be it a part of the same file system: 1, or 0, also where the system does not tell. */
+int port_dir_is_mount(int dir);
+/* What is at `to` is replaced, unless only one of them is a folder, or `to` is a folder that is not empty. */
+int port_dir_rename(int from_dir, const char *from, int to_dir, const char *to);
+/* Each gets the other's place, in one step. ERR_UNSUPPORTED also across file systems. */
+int port_dir_exchange(int a_dir, const char *a, int b_dir, const char *b);
+/* A second name for a file. */
+int port_dir_link(int from_dir, const char *from, int to_dir, const char *to);
+/* Removes what is no folder. 0 also when it is gone already. */
+int port_dir_unlink(int dir, const char *name);
+/* Removes an empty folder. 0, also when it is gone already; 1 when there is something in it. */
+int port_dir_remove(int dir, const char *name);
+/* The names in it are on storage. */
+int port_dir_sync(int dir);
+/* All that was written to the file system that it lies on is on storage. */
+int port_dir_sync_all(int dir);
+
+enum {
+	PORT_DIR_LIST_BYTES = 1024, /* room for at least three names of 255 bytes */
+};
+
+/* What is in a folder, but "." and "..". Removing what was told is harmless; what is made meanwhile
+ * may be told or not. One list a descriptor: the place is the descriptor's. */
+struct port_dir_list {
+	int dir; /* private, as all that follows */
+	uint32_t at, len;
+	_Alignas(8) uint8_t bytes[PORT_DIR_LIST_BYTES];
+};
+
+/* Begins at the beginning. */
+int port_dir_list_begin(struct port_dir_list *list, int dir);
+/* 1 with the next name, which is good until the next call; 0 at the end; or an error. */
+int port_dir_list_next(struct port_dir_list *list, const char **name, enum port_node *node);
+
+/* Files by descriptor. Reading and writing at an offset: bytes done, 0 at the end, or an error. */
+ssize_t port_fd_read_at(int fd, uint64_t offset, void *dst, size_t len);
+ssize_t port_fd_write_at(int fd, uint64_t offset, const void *src, size_t len);
+/* There is space for len bytes, or ERR_NOSPACE. 0 also where this cannot be told. The length stays. */
+int port_fd_reserve(int fd, uint64_t len);
+/* The bytes and what is needed to read them are on storage. */
+int port_fd_sync(int fd);
+int port_fd_set_mode(int fd, uint32_t mode);
+/* UINT32_MAX: stays as it is. */
+int port_fd_set_owner(int fd, uint32_t uid, uint32_t gid);
+void port_dir_close(int fd);
+/* The process that holds the lock of what was opened, as far as the system tells; 0: nobody, or not known. */
+int64_t port_fd_lock_holder(int fd);
+
+/* "USER[:GROUP]", names or numbers, as chown takes them; what is not named is UINT32_MAX. 0, ERR_NOENT (no such user or
+ * group), ERR_RANGE (malformed). */
+int port_owner_find(const char *text, uint32_t *uid, uint32_t *gid);
+
+/* Differs after each start of the system, terminated; "" where that is not told. */
+void port_boot_id(char *dst, size_t cap);
 
 /* -- output ----------------------------------------------------------------------------------- */
 
@@ -215,22 +406,73 @@ void port_output_close(struct port_output *o);
 /* Writes one line to standard error, whole if it can be; never fails the caller. */
 void port_stderr_write(const char *line, size_t len);
 
+/* -- spool ------------------------------------------------------------------------------------ */
+
+/*
+ * Bytes that are kept until they are read again, by a program too. They begin in memory of the
+ * system (where that is missing, in a file) and move to a file in `folder` when there are more than
+ * mem_max of them. The file has no name, so nothing is left behind by a crash, and nobody else can
+ * open it. Nothing is open while it is empty. All zero is a spool that was cleared.
+ */
+struct port_spool {
+	const char *folder; /* must live as long as the spool */
+	uint64_t mem_max;
+	uint64_t len; /* bytes held */
+	int fd; /* private, as is what follows */
+	bool is_open;
+	bool is_file;
+};
+
+void port_spool_init(struct port_spool *s, const char *folder, uint64_t mem_max);
+/* Bytes taken (1 or more); ERR_NOSPACE, ERR_NOENT or ERR_ACCESS or ERR_READONLY (the folder),
+ * ERR_NOMEM (no descriptor is left, too), ERR_IO: none were, and the same may be tried again. */
+ssize_t port_spool_append(struct port_spool *s, const void *src, size_t len);
+/* Bytes read from offset on, 0 at the end, or ERR_IO. */
+ssize_t port_spool_read(const struct port_spool *s, uint64_t offset, void *dst, size_t len);
+/* A descriptor for a program's standard input, that stands at the first byte and can only be read
+ * (where the system has no way to open it anew, it is a copy). The caller closes it with
+ * port_fd_close(). Or an error as of port_spool_append(). */
+int port_spool_reader(struct port_spool *s);
+/* What it holds is gone, for those too who still have a reader, and its space is given back. */
+void port_spool_clear(struct port_spool *s);
+
+/* Harmless when fd is -1. */
+void port_fd_close(int fd);
+
 /* -- programs --------------------------------------------------------------------------------- */
 
 struct port_child {
 	int pid; /* 0 or below: none */
 };
 
+/* A pipe for what a program prints. Nobody inherits either end. */
+struct port_pipe {
+	int read_fd; /* never blocks; poll it for PORT_POLL_IN */
+	int write_fd; /* for port_child_start(), then to be closed */
+};
+
+/* 0 or ERR_NOMEM; then both are -1. */
+int port_pipe_open(struct port_pipe *p);
+/* Bytes read (1 or more), ERR_AGAIN, ERR_CLOSED when nobody can write into it any more, ERR_IO. */
+ssize_t port_pipe_read(int fd, void *dst, size_t len);
+
 /* Starts argv[0] (searched in PATH) in a process group of its own, with standard input from
  * /dev/null or from stdin_fd (0 or more), and the other descriptors as stdout_fd and stderr_fd say
  * (below 0: inherited); nothing else is inherited. env: NULL-terminated "NAME=value" pairs that are
- * added to the environment. 0, ERR_NOENT, ERR_ACCESS, ERR_LIMIT (arguments or environment too long),
+ * added to the environment; "NAME" alone is taken out of it. 0, ERR_NOENT, ERR_ACCESS, ERR_LIMIT (arguments or environment too long),
  * ERR_NOMEM. */
 int port_child_start(struct port_child *c, char *const argv[], char *const env[], int stdin_fd,
 	int stdout_fd, int stderr_fd);
 /* ERR_AGAIN while it runs; else its exit status, or 128 + the signal that ended it. */
 int port_child_result(struct port_child *c);
+/* Whether it has ended, while its result is left for port_child_result(): until that is called, its
+ * group can still be told, without the danger that the number belongs to somebody else by now. */
+bool port_child_has_ended(const struct port_child *c);
+/* Whether argv0 can be run, as PATH finds it. 0, ERR_NOENT, ERR_ACCESS. */
+int port_child_check(const char *argv0);
 /* A signal to its whole group; force: SIGKILL, else SIGTERM. */
 void port_child_kill(struct port_child *c, bool force);
+/* SIGKILL to its group, and nobody asks for its result any more. */
+void port_child_abandon(struct port_child *c);
 
 #endif

@@ -9,8 +9,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -130,7 +133,7 @@ static int child_add_env(char *const env[])
 {
 	for (; env && *env; env++) {
 		/* The string lives as long as the process: exec copies it. */
-		if (putenv(*env))
+		if (strchr(*env, '=') ? putenv(*env) : unsetenv(*env))
 			return errno;
 	}
 	return 0;
@@ -229,8 +232,118 @@ int port_child_result(struct port_child *c)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+bool port_child_has_ended(const struct port_child *c)
+{
+	siginfo_t info;
+	int ret;
+
+	if (c->pid <= 0)
+		return true;
+	info.si_pid = 0;
+	do {
+		ret = waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+	} while (ret < 0 && errno == EINTR);
+	return ret < 0 || info.si_pid;
+}
+
 void port_child_kill(struct port_child *c, bool force)
 {
-	if (c->pid > 0)
-		(void)kill(-c->pid, force ? SIGKILL : SIGTERM);
+	int number = force ? SIGKILL : SIGTERM;
+
+	if (c->pid <= 0)
+		return;
+	(void)kill(-c->pid, number);
+	/* It may have left its group. */
+	if (getpgid(c->pid) != c->pid)
+		(void)kill(c->pid, number);
+}
+
+void port_child_abandon(struct port_child *c)
+{
+	if (c->pid <= 0)
+		return;
+	port_child_kill(c, true);
+	linux_reap_later(c->pid);
+	c->pid = 0;
+}
+
+/* -- can it be run ---------------------------------------------------------------------------- */
+
+static int program_check(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st))
+		return errno == EACCES ? ERR_ACCESS : ERR_NOENT;
+	return S_ISREG(st.st_mode) && access(path, X_OK) == 0 ? 0 : ERR_ACCESS;
+}
+
+int port_child_check(const char *argv0)
+{
+	const char *dirs = getenv("PATH");
+	size_t name_len = strlen(argv0);
+	char path[PATH_MAX];
+	int err = ERR_NOENT;
+
+	if (!name_len)
+		return ERR_NOENT;
+	if (strchr(argv0, '/'))
+		return program_check(argv0);
+	if (!dirs)
+		dirs = "/usr/local/bin:/bin:/usr/bin";
+	for (;;) {
+		size_t len = strcspn(dirs, ":");
+
+		/* An empty one is where we are. */
+		if (len + 1 + name_len < sizeof(path)) {
+			memcpy(path, dirs, len);
+			if (len)
+				path[len] = '/';
+			memcpy(path + len + (len > 0), argv0, name_len + 1);
+			switch (program_check(path)) {
+			case 0:
+				return 0;
+			case ERR_ACCESS:
+				err = ERR_ACCESS;
+				break;
+			default:
+				break;
+			}
+		}
+		if (!dirs[len])
+			return err;
+		dirs += len + 1;
+	}
+}
+
+/* -- what it prints --------------------------------------------------------------------------- */
+
+int port_pipe_open(struct port_pipe *p)
+{
+	int ends[2];
+
+	p->read_fd = p->write_fd = -1;
+	if (pipe2(ends, O_CLOEXEC))
+		return ERR_NOMEM;
+	/* Of our end only: the program's would fail where it prints much. */
+	if (fcntl(ends[0], F_SETFL, O_NONBLOCK)) {
+		(void)close(ends[0]);
+		(void)close(ends[1]);
+		return ERR_NOMEM;
+	}
+	p->read_fd = ends[0];
+	p->write_fd = ends[1];
+	return 0;
+}
+
+ssize_t port_pipe_read(int fd, void *dst, size_t len)
+{
+	ssize_t n;
+
+	do {
+		n = read(fd, dst, len);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return err_from_errno(errno);
+	return n ? n : ERR_CLOSED;
 }

@@ -55,15 +55,42 @@ bool port_folder_exists(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-bool port_file_can_write(const char *path)
+ssize_t port_path_absolute(const char *path, char *dst, size_t cap)
+{
+	size_t at = 0, len = strlen(path);
+
+	if (!cap)
+		return ERR_LIMIT;
+	if (path[0] != '/') {
+		if (!getcwd(dst, cap))
+			return errno == ERANGE ? ERR_LIMIT : err_from_errno(errno);
+		/* Linux: "(unreachable)/..." for a folder outside of our root. */
+		if (dst[0] != '/')
+			return ERR_NOENT;
+		at = strlen(dst);
+		if (at > 1 && at < cap)
+			dst[at++] = '/';
+	}
+	if (len >= cap - at)
+		return ERR_LIMIT;
+	memcpy(dst + at, path, len + 1);
+	return (ssize_t)(at + len);
+}
+
+static int check_access(const char *path, int mode)
+{
+	return access(path, mode) ? err_from_errno(errno) : 0;
+}
+
+int port_file_check_write(const char *path)
 {
 	char folder[PATH_MAX];
 	size_t len = strlen(path);
 
 	if (access(path, F_OK) == 0)
-		return access(path, W_OK) == 0;
+		return check_access(path, W_OK);
 	if (len >= sizeof(folder))
-		return false;
+		return ERR_LIMIT;
 	memcpy(folder, path, len + 1);
 	/* The nearest folder that is there. */
 	do {
@@ -73,5 +100,10 @@ bool port_file_can_write(const char *path)
 			len--;
 		folder[len] = '\0';
 	} while (len > 1 && access(folder, F_OK) != 0);
-	return access(len ? folder : ".", W_OK | X_OK) == 0;
+	return check_access(len ? folder : ".", W_OK | X_OK);
+}
+
+bool port_file_can_write(const char *path)
+{
+	return port_file_check_write(path) == 0;
 }

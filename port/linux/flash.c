@@ -14,17 +14,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/err.h"
 
 enum {
 	FILL_LEN = 256, /* bytes written at once */
+	LOCK_LINE_MAX = 128, /* of /proc/locks */
 	TRIES = 8, /* rounds of losing to another process before it counts as "in use" */
 };
 
@@ -389,6 +392,45 @@ int port_flash_sync(struct port_flash *f)
 		ret = fdatasync(f->fd);
 	while (ret && errno == EINTR);
 	return ret ? err_from_errno(errno) : 0;
+}
+
+/* "1: FLOCK  ADVISORY  WRITE 712 08:01:1234 0 EOF": the number before the file, which is file. */
+static int64_t holder_of(const char *line, const char *file)
+{
+	const char *p = strstr(line, file);
+	int64_t pid = 0;
+
+	if (!p || !strstr(line, "FLOCK"))
+		return 0;
+	while (p > line && p[-1] >= '0' && p[-1] <= '9')
+		p--;
+	for (; *p >= '0' && *p <= '9' && pid < INT32_MAX; p++)
+		pid = pid * 10 + (*p - '0');
+	return pid;
+}
+
+int64_t port_fd_lock_holder(int fd)
+{
+	char line[LOCK_LINE_MAX], file[LOCK_LINE_MAX];
+	struct stat st;
+	FILE *locks;
+	int64_t pid = 0;
+
+	if (fstat(fd, &st))
+		return 0;
+	(void)snprintf(file, sizeof(file), " %02x:%02x:%" PRIu64 " ", major(st.st_dev),
+		minor(st.st_dev), (uint64_t)st.st_ino);
+	locks = fopen("/proc/locks", "re");
+	while (locks && !pid && fgets(line, sizeof(line), locks))
+		pid = holder_of(line, file);
+	if (locks)
+		(void)fclose(locks);
+	return pid;
+}
+
+int64_t port_flash_holder(const struct port_flash *f)
+{
+	return f->is_open ? port_fd_lock_holder(f->fd) : 0;
 }
 
 void port_flash_close(struct port_flash *f)

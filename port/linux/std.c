@@ -18,3 +18,8 @@ void port_stderr_write(const char *line, size_t len)
 		n = write(STDERR_FILENO, line, len);
 	while (n < 0 && errno == EINTR);
 }
+
+bool port_stdout_is_terminal(void)
+{
+	return isatty(STDOUT_FILENO) == 1;
+}

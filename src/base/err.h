@@ -26,6 +26,7 @@ enum err_class {
 /* X(code without ERR_, text for a person, class) */
 #define ERR_LIST(X) \
 	X(AGAIN, "not ready yet", AGAIN) \
+	X(BUSY, "busy for a while", AGAIN) \
 	X(CLOSED, "connection closed by the peer", PEER) \
 	X(RESET, "connection reset by the peer", PEER) \
 	X(REFUSED, "connection refused", PEER) \

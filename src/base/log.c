@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,33 +41,70 @@ int log_is_on(enum log_level level)
 	return level <= log_level;
 }
 
-void log_printf(enum log_level level, const char *fmt, ...)
+/* Writes one line; tail stands at its end, however long the rest is. */
+static void log_vprintf(enum log_level level, const char *tail, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
+
+static void log_vprintf(enum log_level level, const char *tail, const char *fmt, va_list ap)
 {
 	char line[LOG_LINE_MAX];
+	size_t tail_len = strlen(tail);
 	size_t head = 0, len;
-	va_list ap;
 	int n;
 
-	if (!log_is_on(level))
-		return;
 	if (!log_write_line) {
 		n = snprintf(line, sizeof(line), "etchlet: %s: ", log_names[level]);
 		head = n > 0 ? (size_t)n : 0;
 	}
-	va_start(ap, fmt);
 	n = vsnprintf(line + head, sizeof(line) - head - 1, fmt, ap);
-	va_end(ap);
 	if (n < 0)
 		return;
 	len = head + (size_t)n;
-	if (len > sizeof(line) - 2)
-		len = sizeof(line) - 2;
+	if (len > sizeof(line) - 2 - tail_len)
+		len = sizeof(line) - 2 - tail_len;
+	memcpy(line + len, tail, tail_len + 1);
+	len += tail_len;
 	if (log_write_line) {
 		log_write_line(level, line, len);
 		return;
 	}
 	line[len++] = '\n';
 	port_stderr_write(line, len);
+}
+
+void log_printf(enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!log_is_on(level))
+		return;
+	va_start(ap, fmt);
+	log_vprintf(level, "", fmt, ap);
+	va_end(ap);
+}
+
+bool log_printf_limited(struct log_limit *limit, enum log_level level, const char *fmt, ...)
+{
+	char tail[64] = "";
+	int64_t now_ms;
+	va_list ap;
+
+	if (!log_is_on(level))
+		return false;
+	now_ms = port_now_ms();
+	if (limit->is_begun && now_ms - limit->told_ms < LOG_LIMIT_MS) {
+		if (limit->hidden < UINT32_MAX)
+			limit->hidden++;
+		return false;
+	}
+	if (limit->hidden)
+		snprintf(tail, sizeof(tail), " (%" PRIu32 " more like it %s not shown)",
+			limit->hidden, limit->hidden == 1 ? "was" : "were");
+	*limit = (struct log_limit){.told_ms = now_ms, .is_begun = true};
+	va_start(ap, fmt);
+	log_vprintf(level, tail, fmt, ap);
+	va_end(ap);
+	return true;
 }
 
 char *log_show(char *dst, size_t cap, const void *src, size_t len)

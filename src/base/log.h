@@ -9,7 +9,9 @@
 #ifndef ETCHLET_BASE_LOG_H
 #define ETCHLET_BASE_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum log_level {
 	LOG_LEVEL_ERROR,
@@ -20,6 +22,7 @@ enum log_level {
 
 enum {
 	LOG_LINE_MAX = 1024, /* bytes of one line, its end included */
+	LOG_LIMIT_MS = 10000, /* between two lines of one cause, where that is limited */
 	LOG_SHOW_BYTES = 256, /* what is shown of a foreign text */
 	LOG_SHOW_MAX = LOG_SHOW_BYTES + 4, /* with "..." and NUL */
 };
@@ -46,6 +49,30 @@ void log_printf(enum log_level level, const char *fmt, ...) __attribute__((forma
 		if (log_is_on(LOG_LEVEL_DEBUG)) \
 			log_printf(LOG_LEVEL_DEBUG, __VA_ARGS__); \
 	} while (0)
+
+/*
+ * For lines that an event, or a peer that means harm, can bring about again and again: of one cause one line in
+ * LOG_LIMIT_MS. The next one tells how many were not shown. All zero at first.
+ */
+struct log_limit {
+	int64_t told_ms; /* when the last one was */
+	uint32_t hidden; /* since then */
+	bool is_begun;
+};
+
+/* Whether it was written: who tells of trouble and its end tells the end only of what was told. */
+bool log_printf_limited(struct log_limit *limit, enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* With a limit of its own for each place in the code. */
+#define log_limited(level, ...) \
+	do { \
+		static struct log_limit log_limit_here; \
+		(void)log_printf_limited(&log_limit_here, level, __VA_ARGS__); \
+	} while (0)
+
+#define log_warn_limited(...) log_limited(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info_limited(...) log_limited(LOG_LEVEL_INFO, __VA_ARGS__)
 
 /*
  * Makes foreign text fit to be shown: bytes below 0x20, 0x7f and what is not valid UTF-8 come out

@@ -49,6 +49,14 @@ static int set_up(void **state)
 	return 0;
 }
 
+/* A clock that the test moves. */
+static int64_t now_ms;
+
+int64_t port_now_ms(void)
+{
+	return now_ms;
+}
+
 /* -- foreign text ----------------------------------------------------------------------------- */
 
 static void foreign_text_is_shown_safely(void **state)
@@ -226,6 +234,69 @@ static void a_line_is_cut_at_its_most(void **state)
 	}
 }
 
+/* -- lines that come again and again ---------------------------------------------------------- */
+
+static void of_one_cause_one_line_is_written_in_a_while(void **state)
+{
+	struct log_limit limit = {0};
+
+	(void)state;
+	now_ms = 5;
+	assert_true(log_printf_limited(&limit, LOG_LEVEL_WARN, "again %d", 1));
+	assert_string_equal(written, "etchlet: warn: again 1\n");
+	for (int i = 0; i < 999; i++)
+		assert_false(log_printf_limited(&limit, LOG_LEVEL_WARN, "again %d", 2));
+	now_ms += LOG_LIMIT_MS - 1;
+	assert_false(log_printf_limited(&limit, LOG_LEVEL_WARN, "again %d", 3));
+	assert_int_equal(writes, 1);
+	now_ms++;
+	assert_true(log_printf_limited(&limit, LOG_LEVEL_WARN, "again %d", 4));
+	assert_string_equal(written, "etchlet: warn: again 4 (1000 more like it were not shown)\n");
+	/* It counts from there. */
+	assert_false(log_printf_limited(&limit, LOG_LEVEL_WARN, "again %d", 5));
+	now_ms += LOG_LIMIT_MS;
+	assert_true(log_printf_limited(&limit, LOG_LEVEL_WARN, "again %d", 6));
+	assert_string_equal(written, "etchlet: warn: again 6 (1 more like it was not shown)\n");
+	now_ms += LOG_LIMIT_MS;
+	assert_true(log_printf_limited(&limit, LOG_LEVEL_WARN, "again %d", 7));
+	assert_string_equal(written, "etchlet: warn: again 7\n");
+}
+
+static void causes_are_limited_apart(void **state)
+{
+	(void)state;
+	now_ms = 0;
+	for (int i = 0; i < 2; i++) {
+		log_warn_limited("one");
+		log_warn_limited("two");
+	}
+	assert_int_equal(writes, 2);
+}
+
+static void what_the_level_hides_is_not_counted(void **state)
+{
+	struct log_limit limit = {0};
+
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR);
+	assert_false(log_printf_limited(&limit, LOG_LEVEL_WARN, "again"));
+	assert_false(limit.is_begun);
+	assert_int_equal(writes, 0);
+}
+
+static void a_cut_line_keeps_the_number_of_those_not_shown(void **state)
+{
+	static char longest[2 * LOG_LINE_MAX];
+	struct log_limit limit = {.is_begun = true, .told_ms = -LOG_LIMIT_MS, .hidden = 7};
+
+	(void)state;
+	now_ms = 0;
+	memset(longest, 'x', sizeof(longest) - 1);
+	assert_true(log_printf_limited(&limit, LOG_LEVEL_WARN, "%s", longest));
+	assert_true(written_len < LOG_LINE_MAX);
+	assert_non_null(strstr(written, "xxx (7 more like it were not shown)\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +307,10 @@ int main(void)
 		cmocka_unit_test_setup(lines_above_the_level_are_not_written, set_up),
 		cmocka_unit_test_setup(a_writer_gets_the_bare_line, set_up),
 		cmocka_unit_test_setup(a_line_is_cut_at_its_most, set_up),
+		cmocka_unit_test_setup(of_one_cause_one_line_is_written_in_a_while, set_up),
+		cmocka_unit_test_setup(causes_are_limited_apart, set_up),
+		cmocka_unit_test_setup(what_the_level_hides_is_not_counted, set_up),
+		cmocka_unit_test_setup(a_cut_line_keeps_the_number_of_those_not_shown, set_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,6 +77,11 @@ static void test_environment_and_input(void **state)
 		run_script("echo \"$ETCHLET_WATCH|$HOME|$KEPT\"", env, -1, out, sizeof(out)), 0);
 	assert_string_equal(out, "a b|/changed|yes\n");
 	assert_null(getenv("ETCHLET_WATCH"));
+	/* A name alone is taken out. */
+	char *const none[] = {"KEPT", NULL};
+	assert_int_equal(run_script("echo \"${KEPT-none}\"", none, -1, out, sizeof(out)), 0);
+	assert_string_equal(out, "none\n");
+	assert_string_equal(getenv("KEPT"), "yes");
 	/* /dev/null without a descriptor. */
 	assert_int_equal(run_script("cat; echo end", NULL, -1, out, sizeof(out)), 0);
 	assert_string_equal(out, "end\n");
@@ -219,6 +225,154 @@ static void test_group_is_killed(void **state)
 	close(ends[0]);
 }
 
+static void test_program_that_left_its_group_is_killed(void **state)
+{
+	char *argv[] = {"/usr/bin/python3", "-c",
+		"import os, time; os.setpgid(0, os.getpgid(os.getppid())); os.write(1, b'x'); time.sleep(1000)",
+		NULL};
+	struct port_child c;
+	int ends[2];
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(port_child_start(&c, argv, NULL, -1, ends[1], -1), 0);
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	port_child_kill(&c, false);
+	assert_int_equal(wait_child(&c), 128 + SIGTERM);
+	close(ends[0]);
+}
+
+static void test_pipe(void **state)
+{
+	char *argv[] = {
+		"sh", "-c", "echo out; echo err >&2; read x; head -c 1000000 /dev/zero", NULL};
+	struct port_child c;
+	struct port_pipe p;
+	static char text[65536];
+	size_t len = 0;
+	int in[2];
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	assert_int_equal(port_pipe_open(&p), 0);
+	assert_int_equal(fcntl(p.read_fd, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(fcntl(p.write_fd, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(fcntl(p.write_fd, F_GETFL) & O_NONBLOCK, 0);
+	assert_int_equal(port_pipe_read(p.read_fd, text, sizeof(text)), ERR_AGAIN);
+	assert_int_equal(port_child_start(&c, argv, NULL, in[0], p.write_fd, p.write_fd), 0);
+	port_fd_close(p.write_fd);
+	while (len < 8) {
+		n = port_pipe_read(p.read_fd, text + len, sizeof(text) - len);
+		if (n == ERR_AGAIN)
+			poll(NULL, 0, 1);
+		else
+			len += (size_t)n;
+	}
+	assert_memory_equal(text, "out\nerr\n", 8);
+	assert_false(port_child_has_ended(&c));
+	assert_int_equal(write(in[1], "\n", 1), 1);
+	for (len = 0; (n = port_pipe_read(p.read_fd, text, sizeof(text))) != ERR_CLOSED;) {
+		if (n == ERR_AGAIN)
+			poll(NULL, 0, 1);
+		else
+			len += (size_t)n;
+	}
+	assert_int_equal(len, 1000000);
+	while (!port_child_has_ended(&c))
+		poll(NULL, 0, 1);
+	/* Asked twice, it has still ended, and its result is there. */
+	assert_true(port_child_has_ended(&c));
+	assert_int_equal(port_child_result(&c), 0);
+	port_fd_close(p.read_fd);
+	port_fd_close(-1);
+	close(in[0]);
+	close(in[1]);
+}
+
+static void test_pipe_without_descriptors(void **state)
+{
+	struct rlimit old, none;
+	struct port_pipe p;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){.rlim_cur = 3, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(port_pipe_open(&p), ERR_NOMEM);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(p.read_fd, -1);
+	assert_int_equal(p.write_fd, -1);
+}
+
+static void test_abandoned(void **state)
+{
+	char *argv[] = {"sleep", "1000", NULL};
+	int64_t end_ms = port_now_ms() + 10000;
+	struct port_child c;
+	siginfo_t info;
+
+	(void)state;
+	assert_int_equal(port_child_start(&c, argv, NULL, -1, -1, -1), 0);
+	port_child_abandon(&c);
+	assert_int_equal(c.pid, 0);
+	port_child_abandon(&c);
+	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+		port_now_ms() < end_ms) {
+		poll(NULL, 0, 5);
+		port_signals_take();
+	}
+	assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT), -1);
+}
+
+static void test_check(void **state)
+{
+	char folder[] = "/tmp/etchlet-child-XXXXXX", path[64], name[] = "etchlet-test-program";
+	char *saved = strdup(getenv("PATH"));
+	char both[256];
+
+	(void)state;
+	assert_int_equal(port_child_check("sh"), 0);
+	assert_int_equal(port_child_check("/bin/sh"), 0);
+	assert_int_equal(port_child_check("/tmp"), ERR_ACCESS);
+	assert_int_equal(port_child_check("/no/such/program"), ERR_NOENT);
+	assert_int_equal(port_child_check(""), ERR_NOENT);
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	snprintf(both, sizeof(both), "/no/such:%s", folder);
+	setenv("PATH", both, 1);
+	assert_int_equal(port_child_check(name), ERR_NOENT);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(port_child_check(name), ERR_ACCESS);
+	chmod(path, 0700);
+	assert_int_equal(port_child_check(name), 0);
+	setenv("PATH", saved, 1);
+	free(saved);
+	unlink(path);
+	rmdir(folder);
+}
+
+static void test_path_absolute(void **state)
+{
+	char old[4096], want[4200], got[4200];
+
+	(void)state;
+	assert_non_null(getcwd(old, sizeof(old)));
+	snprintf(want, sizeof(want), "%s/a/../b", old);
+	assert_int_equal(port_path_absolute("a/../b", got, sizeof(got)), strlen(want));
+	assert_string_equal(got, want);
+	assert_int_equal(port_path_absolute("/x", got, 3), 2);
+	assert_string_equal(got, "/x");
+	assert_int_equal(port_path_absolute("/x", got, 2), ERR_LIMIT);
+	assert_int_equal(port_path_absolute("x", got, 2), ERR_LIMIT);
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(port_path_absolute("x", got, sizeof(got)), 2);
+	assert_string_equal(got, "/x");
+	assert_int_equal(chdir(old), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +383,12 @@ int main(void)
 		cmocka_unit_test(test_signals_are_default),
 		cmocka_unit_test(test_start_failures),
 		cmocka_unit_test(test_group_is_killed),
+		cmocka_unit_test(test_program_that_left_its_group_is_killed),
+		cmocka_unit_test(test_pipe),
+		cmocka_unit_test(test_pipe_without_descriptors),
+		cmocka_unit_test(test_abandoned),
+		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_path_absolute),
 	};
 
 	port_signals_open();
