@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/kconfig.h"
 #include "base/log.h"
 #include "base/wipe.h"
 #include "conf/options.h"
 #include "conf/value.h"
+#include "port/port.h"
 
 enum {
 	/* Of a word or a path in a message; both and the reason are below CONF_WHY_MAX. */
@@ -108,6 +110,18 @@ int conf_copy(const struct conf_at *at, const char **out, const char *src, size_
 	return 0;
 }
 
+bool conf_is_name(const char *name, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		char c = name[i];
+
+		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			    c == '-' || c == '_' || c == '.'))
+			return false;
+	}
+	return len && len <= CONF_NAME_MAX_LEN;
+}
+
 bool conf_has_nul(const struct conf_at *at)
 {
 	return at->len && memchr(at->value, '\0', at->len) != NULL;
@@ -159,14 +173,23 @@ static bool has_dot_dot(const char *path)
 	return false;
 }
 
-static int set_text(const struct conf_at *at, const char **dst)
+static int set_text(const struct conf_at *given, const char **dst)
 {
+	struct conf_at expanded = *given;
+	const struct conf_at *at = &expanded;
+	struct conf_bytes text;
 	const char *colon;
 
 	if (!at->len && !(at->option->flags & CONF_MAY_BE_EMPTY))
 		return conf_fail(at, "is empty");
 	if (conf_has_nul(at))
 		return conf_fail(at, "holds a NUL byte");
+	if (at->option->flags & CONF_EXPANDED) {
+		if (conf_expand(at, &text, at->value, at->len) < 0)
+			return ERR_CONFIG;
+		expanded.value = (const char *)text.p;
+		expanded.len = text.len;
+	}
 	switch (at->option->kind) {
 	case CONF_KIND_ENDPOINTS:
 		if (conf_endpoints_parse(at, false, false) < 0)
@@ -188,11 +211,47 @@ static int set_text(const struct conf_at *at, const char **dst)
 	return 0;
 }
 
+/* NAME,NAME... with blanks around the commas. */
+static int set_names(const struct conf_at *at, char *const **dst)
+{
+	const char *p = at->value, *end = p + at->len;
+	struct conf_at item = *at;
+	char **names;
+	size_t count = 1;
+
+	for (const char *q = p; q < end; q++)
+		count += *q == ',';
+	names = conf_take(at->conf, (count + 1) * sizeof(*names), sizeof(*names));
+	if (!names)
+		return conf_fail_room(at);
+	for (size_t i = 0; i < count; i++) {
+		const char *comma = memchr(p, ',', (size_t)(end - p));
+		const char *copy = NULL;
+
+		item.value = p;
+		item.len = (size_t)((comma ? comma : end) - p);
+		p = comma ? comma + 1 : end;
+		for (; item.len && strchr(" \t", *item.value); item.len--)
+			item.value++;
+		while (item.len && strchr(" \t", item.value[item.len - 1]))
+			item.len--;
+		if (!conf_is_name(item.value, item.len))
+			return conf_fail(&item, "is not the name of a watch");
+		if (conf_copy(&item, &copy, item.value, item.len) < 0)
+			return ERR_CONFIG;
+		names[i] = (char *)copy;
+	}
+	names[count] = NULL;
+	*dst = names;
+	return 0;
+}
+
 int conf_option_set(const struct conf_at *at, void *base)
 {
 	union {
 		struct conf_bytes bytes;
 		int64_t number;
+		char *const *names;
 	} ignored;
 	const struct conf_option *o = at->option;
 	void *dst = base ? (void *)((char *)base + o->offset) : &ignored;
@@ -220,6 +279,8 @@ int conf_option_set(const struct conf_at *at, void *base)
 		/* Beyond it no server of etcd counts. */
 		why = conf_number_parse(dst, at->value, at->len, (UINT64_C(1) << 62) - 1);
 		break;
+	case CONF_KIND_NAMES:
+		return set_names(at, dst);
 	case CONF_KIND_MODE:
 		why = conf_mode_parse(dst, at->value, at->len);
 		break;
@@ -357,6 +418,14 @@ static int fail_pair(struct conf *conf, enum conf_option_index a, const char *wh
 	return conf->where[a] ? conf_fail_option(conf, a, why_a) : conf_fail_option(conf, b, why_b);
 }
 
+static int conf_fail_control(struct conf *conf)
+{
+	struct conf_at at = at_option(conf, CONF_O_CONTROL);
+
+	return conf_fail(&at, "is %zu bytes long: the path of a socket has %d at most",
+		strlen(conf->control_path), PORT_LOCAL_PATH_MAX - 1);
+}
+
 static int check_pairs(struct conf *conf)
 {
 	if (conf->idle_after_ms <= conf->probe_interval_ms)
@@ -372,6 +441,10 @@ static int check_pairs(struct conf *conf)
 	/* The file is there for "run --once" too. */
 	if (conf->where[CONF_O_TIMEOUT] && !conf->is_once && (conf->command->set & CONF_RUN))
 		return conf_fail_option(conf, CONF_O_TIMEOUT, "needs once");
+	/* Whether it is the path of a socket at all, and nothing that time will mend. */
+	if (IS_ENABLED(CONFIG_CMD_STATUS) && (conf->command->set & (CONF_RUN | CONF_CHECK)) &&
+		strlen(conf->control_path) >= PORT_LOCAL_PATH_MAX)
+		return conf_fail_control(conf);
 	if (conf->is_prefix && conf->operand_count > 1) {
 		if (conf->where[CONF_O_PREFIX] == CONF_WHERE_ARGV)
 			return conf_fail_option(conf, CONF_O_PREFIX, "does not go with RANGE_END");
@@ -438,6 +511,20 @@ static int check_endpoints(struct conf *conf)
 	return conf_endpoints_parse(&at, true, is_tls);
 }
 
+/* It would be kept, forgotten and kept again. */
+static int check_forget(struct conf *conf)
+{
+	struct conf_at at = at_option(conf, CONF_O_FORGET);
+
+	for (char *const *name = conf->forget; name && *name; name++) {
+		at.value = *name;
+		at.len = strlen(at.value);
+		if (conf_watch_find(conf, *name))
+			return conf_fail(&at, "has a section in the file");
+	}
+	return 0;
+}
+
 static void presets_set(struct conf *conf)
 {
 	struct conf_at at = {.conf = conf};
@@ -460,6 +547,9 @@ int conf_load(struct conf *conf, const struct conf_command *command, int argc, c
 
 	memset(conf, 0, offsetof(struct conf, text));
 	conf->command = command;
+	conf->argc = argc;
+	conf->argv = argv;
+	conf->command_at = command_at;
 	presets_set(conf);
 	conf->endpoints_text = CONFIG_DEFAULT_ENDPOINTS;
 	conf->why[0] = '\0';
@@ -467,6 +557,10 @@ int conf_load(struct conf *conf, const struct conf_command *command, int argc, c
 	if (r)
 		return r;
 	if (!(command->set & (CONNECTING | CONF_STATUS)))
+		return 0;
+	/* Whoever names the socket gets an answer, whatever has become of the file. */
+	if ((command->set & CONF_STATUS) && conf->where[CONF_O_CONTROL] &&
+		!conf->where[CONF_O_CONFIG])
 		return 0;
 	r = conf_file_load(conf, (command->set & CONF_RUN) || conf->where[CONF_O_CONFIG]);
 	if (r || !(command->set & CONNECTING))
@@ -480,12 +574,26 @@ int conf_load(struct conf *conf, const struct conf_command *command, int argc, c
 		r = conf_device_read(conf);
 	if (!r)
 		r = check_user(conf);
-	return r;
+	return r ? r : check_forget(conf);
+}
+
+int conf_reload(struct conf *conf, const struct conf *old)
+{
+	return conf_load(conf, old->command, old->argc, old->argv, old->command_at);
 }
 
 void conf_wipe(struct conf *conf)
 {
 	wipe(conf, sizeof(*conf));
+}
+
+static bool has_plain_endpoint(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->endpoint_count; i++) {
+		if (!conf->endpoints[i].is_tls)
+			return true;
+	}
+	return false;
 }
 
 int conf_warning(const struct conf *conf, unsigned index, struct conf_warning *w)
@@ -498,6 +606,12 @@ int conf_warning(const struct conf *conf, unsigned index, struct conf_warning *w
 	if (conf->keepalive_time_ms < KEEPALIVE_WISE_MS && !index--) {
 		*w = (struct conf_warning){"keepalive-time",
 			"below 10s: etcd may refuse to be pinged so often", "use 10s or more"};
+		return 1;
+	}
+	if (has_plain_endpoint(conf) && (conf->cacert || conf->cert) && !index--) {
+		*w = (struct conf_warning){"endpoints",
+			"http:// although certificates are given: nothing is encrypted or verified there",
+			"write https://"};
 		return 1;
 	}
 	return 0;

@@ -21,6 +21,7 @@ enum {
 	CONF_WHY_MAX = 768, /* bytes of an error line, NUL included */
 	CONF_OPTION_MAX = 48, /* rows that the table of options may have */
 	CONF_OPERAND_MAX = 2,
+	CONF_WATCH_OPTION_MAX = 16, /* the same of a section */
 	CONF_HELP = 1, /* conf_load(): --help was met, and nothing else was looked at */
 };
 
@@ -85,8 +86,9 @@ struct conf_watch {
 	bool is_mirror_adopt;
 	int64_t exec_timeout_ms;
 	int64_t settle_ms;
-	/* where it stands, for messages */
+	/* where it and its options stand, for messages */
 	uint16_t line;
+	uint16_t lines[CONF_WATCH_OPTION_MAX]; /* private; 0: not given */
 };
 
 struct conf {
@@ -116,6 +118,8 @@ struct conf {
 	bool is_syslog;
 	bool is_once;
 	int64_t timeout_ms; /* 0: none; never without is_once */
+	char *const
+		*forget; /* watches whose positions are to be forgotten, NULL at the end; or NULL */
 	bool is_prefix;
 	bool is_prev_kv;
 	bool is_progress_notify;
@@ -135,10 +139,13 @@ struct conf {
 	/* The words of the command line that are no options. */
 	const char *operands[CONF_OPERAND_MAX];
 	size_t operand_count;
+	bool has_file; /* a configuration file was read */
 	char *const *exec; /* what follows "--", NULL at the end; NULL when there is no "--" */
 	const struct conf_command *command;
 
 	/* private */
+	int argc, command_at;
+	char *const *argv;
 	const char *endpoints_text;
 	const char *device_text;
 	uint16_t where
@@ -162,6 +169,34 @@ int conf_command_find(int argc, char *const argv[]);
  */
 int conf_load(struct conf *conf, const struct conf_command *command, int argc, char *const argv[],
 	int command_at);
+
+/* Loads into conf what old was loaded from, as it is now. Results as conf_load(), never CONF_HELP. */
+int conf_reload(struct conf *conf, const struct conf *old);
+
+/*
+ * What only shows later to be wrong with an option: writes conf->why, with where it was given in
+ * front. Always ERR_CONFIG.
+ */
+int conf_refuse(struct conf *conf, const char *option, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The same of a watch, one of conf->watches; value: the word at fault, NULL: none. */
+int conf_refuse_watch(struct conf *conf, const struct conf_watch *w, const char *option,
+	const char *value, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* conf_refuse() for a line that begins with a path which one of the options named. */
+int conf_refuse_file(struct conf *conf, const char *why);
+
+/* Whether a watch is to be forgotten. */
+bool conf_want_forget(const struct conf *conf, const char *name);
+/* NULL when there is no section of that name. */
+const struct conf_watch *conf_watch_find(const struct conf *conf, const char *name);
+/* Whether two sections ask for the same; where they stand does not count. */
+bool conf_watch_is_same(const struct conf_watch *a, const struct conf_watch *b);
+/* Whether mirror-mode was given, or is the default. */
+bool conf_watch_has_mirror_mode(const struct conf_watch *w);
+/* Bytes that conf_watch_copy() needs for what a watch points to. */
+size_t conf_watch_len(const struct conf_watch *w);
+/* A copy that points into mem, of conf_watch_len() bytes, aligned for pointers. */
+void conf_watch_copy(struct conf_watch *dst, const struct conf_watch *src, void *mem);
 
 /* Overwrites the passwords, and everything else, with zeros. */
 void conf_wipe(struct conf *conf);

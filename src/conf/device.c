@@ -82,7 +82,8 @@ int conf_device_read(struct conf *conf)
 	return device_check(&at, conf->device, strlen(conf->device));
 }
 
-int conf_expand(const struct conf_at *at, struct conf_bytes *out, const char *src, size_t len)
+static int expand(const struct conf_at *at, struct conf_bytes *out, const char *src, size_t len,
+	bool is_strict)
 {
 	struct conf *conf = at->conf;
 	const char *end;
@@ -97,12 +98,14 @@ int conf_expand(const struct conf_at *at, struct conf_bytes *out, const char *sr
 		char *dst;
 
 		if (src[i] == '%') {
-			char letter = ++i < len ? src[i] : '\0';
+			char letter = i + 1 < len ? src[i + 1] : '\0';
 
-			piece = letter == 'i' ? conf->device : letter == 'h' ? conf->host : src + i;
-			if (letter != 'i' && letter != 'h' && letter != '%')
+			if (letter == 'i' || letter == 'h' || letter == '%')
+				i++;
+			else if (is_strict)
 				return conf_fail(at, "has a %% that is not %%i, %%h or %%%%");
-			piece_len = letter == '%' ? 1 : strlen(piece);
+			piece = letter == 'i' ? conf->device : letter == 'h' ? conf->host : src + i;
+			piece_len = letter == 'i' || letter == 'h' ? strlen(piece) : 1;
 			if (!piece_len)
 				return conf_fail(
 					at, "has %%%c, and the host name is empty", letter);
@@ -117,4 +120,21 @@ int conf_expand(const struct conf_at *at, struct conf_bytes *out, const char *sr
 	if (out->len > CONFIG_ETCD_KEY_BYTES)
 		return conf_fail(at, "is longer than %d bytes", CONFIG_ETCD_KEY_BYTES);
 	return conf_copy(at, &end, "", 0);
+}
+
+int conf_expand(const struct conf_at *at, struct conf_bytes *out, const char *src, size_t len)
+{
+	return expand(at, out, src, len, true);
+}
+
+int conf_expand_word(const struct conf_at *at, char **word)
+{
+	struct conf_bytes out = {0};
+
+	if (!strchr(*word, '%'))
+		return 0;
+	if (expand(at, &out, *word, strlen(*word), false) < 0)
+		return ERR_CONFIG;
+	*word = at->conf->text + ((const char *)out.p - at->conf->text);
+	return 0;
 }

@@ -10,11 +10,6 @@
 #include "conf/options.h"
 #include "port/port.h"
 
-enum {
-	/* Of two names that differ only behind it, the state file would know one. */
-	NAME_MAX_LEN = CONFIG_JOURNAL_NAME_LEN,
-};
-
 struct file {
 	struct conf *conf;
 	struct conf_at at; /* the word that is looked at */
@@ -113,12 +108,13 @@ static int value_take(struct file *f)
 static int words_take(struct file *f, char *const **out)
 {
 	char *start, *dst, **words;
+	const char *behind_blank = NULL;
 	size_t count = 0;
 
 	f->at.value = NULL;
 	skip_blanks(f);
 	start = dst = f->p;
-	while (!is_line_over(f, NULL)) {
+	while (!is_line_over(f, behind_blank)) {
 		char *word = dst;
 
 		while (f->p < f->end && !is_blank(*f->p)) {
@@ -134,6 +130,7 @@ static int words_take(struct file *f, char *const **out)
 			return conf_fail(&f->at, "holds a NUL byte");
 		/* The blank behind the word is passed before it is overwritten. */
 		f->p += f->p < f->end;
+		behind_blank = f->p;
 		*dst++ = '\0';
 		count++;
 	}
@@ -145,6 +142,8 @@ static int words_take(struct file *f, char *const **out)
 	for (size_t i = 0; i < count; i++) {
 		words[i] = start;
 		start += strlen(start) + 1;
+		if (conf_expand_word(&f->at, &words[i]) < 0)
+			return ERR_CONFIG;
 	}
 	words[count] = NULL;
 	*out = words;
@@ -182,6 +181,7 @@ static int line_option(struct file *f)
 	f->at.option = o;
 	if (f->watch) {
 		f->watch_seen |= UINT32_C(1) << i;
+		f->watch->lines[i] = f->at.line;
 		if (o->kind == CONF_KIND_WORDS)
 			return words_take(f, &f->watch->exec);
 		return value_take(f) < 0 ? ERR_CONFIG : conf_option_set(&f->at, f->watch);
@@ -193,18 +193,6 @@ static int line_option(struct file *f)
 		return conf_option_set(&f->at, NULL);
 	f->conf->where[i] = f->at.line;
 	return conf_option_set(&f->at, f->conf);
-}
-
-static bool is_name(const char *name, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		char c = name[i];
-
-		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-			    c == '-' || c == '_' || c == '.'))
-			return false;
-	}
-	return len && len <= NAME_MAX_LEN;
 }
 
 static bool has_been_seen(const struct file *f, enum conf_watch_option_index i)
@@ -325,9 +313,9 @@ static int line_section(struct file *f)
 		return conf_fail(&f->at, "is not [watch NAME]");
 	f->at.value = name;
 	f->at.len = len;
-	if (!is_name(name, len))
-		return conf_fail(
-			&f->at, "is not a name of 1 to %d letters, digits, - _ .", NAME_MAX_LEN);
+	if (!conf_is_name(name, len))
+		return conf_fail(&f->at, "is not a name of 1 to %d letters, digits, - _ .",
+			CONF_NAME_MAX_LEN);
 	return section_start(f, name, len);
 }
 
@@ -426,6 +414,7 @@ int conf_file_load(struct conf *conf, bool is_required)
 		return conf_fail(&at, "is longer than the %zu bytes there is room for", room - 1);
 	if (n < 0)
 		return conf_fail(&at, "cannot be read: %s", err_text((int)n));
+	conf->has_file = true;
 	text[n] = '\0';
 	conf->text_len += (size_t)n + 1;
 	if (!strncmp(text, mark, sizeof(mark) - 1))

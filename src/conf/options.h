@@ -22,12 +22,14 @@ enum conf_kind {
 	CONF_KIND_OWNER, /* const char *, user[:group] */
 	CONF_KIND_FOLDER, /* const char *, a path without ".." */
 	CONF_KIND_WORDS, /* char *const *; only in the file */
+	CONF_KIND_NAMES, /* char *const *: names of watches, separated by commas */
 };
 
 enum conf_flag {
 	CONF_SECRET = 1, /* never shown */
 	CONF_MAY_BE_EMPTY = 2,
 	CONF_NOT_IN_FILE = 4,
+	CONF_EXPANDED = 8, /* %i, %h and %% are replaced */
 };
 
 struct conf_option {
@@ -74,6 +76,7 @@ enum conf_option_index {
 	CONF_O_MAX_VALUE,
 	CONF_O_ONCE,
 	CONF_O_TIMEOUT,
+	CONF_O_FORGET,
 	CONF_O_STATE,
 	CONF_O_STATE_INTERVAL,
 	CONF_O_DURABILITY,
@@ -110,6 +113,8 @@ const struct conf_option *conf_option_find(
 
 enum {
 	CONF_WHERE_ARGV = UINT16_MAX, /* in conf->where[] */
+	/* Of two names that differ only behind it, the state file would know one. */
+	CONF_NAME_MAX_LEN = CONFIG_JOURNAL_NAME_LEN,
 };
 
 /* A word that is being looked at, and where it stands: for messages. */
@@ -139,8 +144,14 @@ void *conf_take(struct conf *conf, size_t len, size_t align);
 /* A copy of src with a NUL at its end. 0 or ERR_CONFIG. */
 int conf_copy(const struct conf_at *at, const char **out, const char *src, size_t len);
 
+/* Whether a watch can be called so. */
+bool conf_is_name(const char *name, size_t len);
+
 /* Replaces %i, %h and %%. out->p has a NUL at its end, which out->len does not count. */
 int conf_expand(const struct conf_at *at, struct conf_bytes *out, const char *src, size_t len);
+
+/* The same for a word of a program's arguments; a % before another letter stays, for programs have a use for it. */
+int conf_expand_word(const struct conf_at *at, char **word);
 
 /* Finds out conf->host and conf->device, once. */
 int conf_device_read(struct conf *conf);

@@ -87,6 +87,21 @@ static void test_sinks(void **state)
 	assert_string_equal(w->print, "/run/fifo");
 }
 
+/* One blank is enough, also behind a word that is where it was written. */
+static void test_comment_behind_program(void **state)
+{
+	const struct conf_watch *w = &conf.watches[0];
+
+	(void)state;
+	assert_int_equal(helper_check(&conf, "[watch a]\nkey = k\nexec = /bin/a b # c d\n"), 0);
+	assert_string_equal(w->exec[0], "/bin/a");
+	assert_string_equal(w->exec[1], "b");
+	assert_null(w->exec[2]);
+	assert_int_equal(helper_check(&conf, "[watch a]\nkey = k\nexec = /bin/a#b #c\n"), 0);
+	assert_string_equal(w->exec[0], "/bin/a#b");
+	assert_null(w->exec[1]);
+}
+
 static void assert_key(const char *written, const void *key, size_t len)
 {
 	char text[512];
@@ -426,6 +441,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sample),
 		cmocka_unit_test(test_sinks),
+		cmocka_unit_test(test_comment_behind_program),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_range_end),
 		cmocka_unit_test(test_forms_of_lines),

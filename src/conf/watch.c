@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sections, seen from outside: finding, comparing, copying and refusing one. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "conf/options.h"
+
+int conf_refuse(struct conf *conf, const char *option, const char *fmt, ...)
+{
+	const struct conf_option *o =
+		conf_option_find(conf_options, CONF_OPTION_COUNT, option, strlen(option));
+	char why[CONF_WHY_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	return conf_fail_option(conf, (enum conf_option_index)(o - conf_options), why);
+}
+
+int conf_refuse_watch(struct conf *conf, const struct conf_watch *w, const char *option,
+	const char *value, const char *fmt, ...)
+{
+	const struct conf_option *o = conf_option_find(
+		conf_watch_options, CONF_WATCH_OPTION_COUNT, option, strlen(option));
+	uint16_t line = w->lines[o - conf_watch_options];
+	const struct conf_at at = {.conf = conf,
+		.line = line ? line : w->line,
+		.option = o,
+		.value = value,
+		.len = value ? strlen(value) : 0};
+	char why[CONF_WHY_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	return conf_fail(&at, "%s", why);
+}
+
+int conf_refuse_file(struct conf *conf, const char *why)
+{
+	static const uint8_t options[] = {CONF_O_CACERT, CONF_O_CERT, CONF_O_KEY};
+
+	for (size_t i = 0; i < sizeof(options); i++) {
+		const char *path = *(
+			const char *const *)((const char *)conf + conf_options[options[i]].offset);
+		size_t len = path ? strlen(path) : 0;
+
+		if (path && !strncmp(why, path, len) && why[len] == ':')
+			return conf_fail_option(conf, options[i], why);
+	}
+	(void)snprintf(conf->why, sizeof(conf->why), "%s", why);
+	return ERR_CONFIG;
+}
+
+bool conf_want_forget(const struct conf *conf, const char *name)
+{
+	for (char *const *p = conf->forget; p && *p; p++) {
+		if (!strcmp(*p, name))
+			return true;
+	}
+	return false;
+}
+
+const struct conf_watch *conf_watch_find(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->watch_count; i++) {
+		if (!strcmp(conf->watches[i].name, name))
+			return &conf->watches[i];
+	}
+	return NULL;
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static bool is_same_bytes(const struct conf_bytes *a, const struct conf_bytes *b)
+{
+	if (!a->p || !b->p)
+		return a->p == b->p;
+	return a->len == b->len && !memcmp(a->p, b->p, a->len);
+}
+
+static bool is_same_list(char *const *a, char *const *b)
+{
+	if (!a || !b)
+		return a == b;
+	for (; *a && *b; a++, b++) {
+		if (strcmp(*a, *b) != 0)
+			return false;
+	}
+	return !*a && !*b;
+}
+
+bool conf_watch_has_mirror_mode(const struct conf_watch *w)
+{
+	return w->lines[CONF_W_MIRROR_MODE] != 0;
+}
+
+bool conf_watch_is_same(const struct conf_watch *a, const struct conf_watch *b)
+{
+	return is_same_text(a->name, b->name) && is_same_bytes(&a->key, &b->key) &&
+	       is_same_bytes(&a->range_end, &b->range_end) && a->is_prefix == b->is_prefix &&
+	       a->is_prev_kv == b->is_prev_kv && is_same_text(a->mirror, b->mirror) &&
+	       is_same_list(a->exec, b->exec) && is_same_text(a->print, b->print) &&
+	       a->mirror_mode == b->mirror_mode &&
+	       conf_watch_has_mirror_mode(a) == conf_watch_has_mirror_mode(b) &&
+	       is_same_text(a->mirror_owner, b->mirror_owner) &&
+	       a->is_mirror_adopt == b->is_mirror_adopt &&
+	       a->exec_timeout_ms == b->exec_timeout_ms && a->settle_ms == b->settle_ms;
+}
+
+static size_t text_len(const char *text)
+{
+	return text ? strlen(text) + 1 : 0;
+}
+
+static size_t list_count(char *const *list)
+{
+	size_t n = 0;
+
+	while (list && list[n])
+		n++;
+	return n;
+}
+
+size_t conf_watch_len(const struct conf_watch *w)
+{
+	size_t len = text_len(w->name) + w->key.len + 1 + w->range_end.len + 1 +
+		     text_len(w->mirror) + text_len(w->print) + text_len(w->mirror_owner);
+
+	if (w->exec)
+		len += (list_count(w->exec) + 1) * sizeof(*w->exec);
+	for (char *const *p = w->exec; p && *p; p++)
+		len += text_len(*p);
+	return len;
+}
+
+static const char *text_copy(char **mem, const char *text)
+{
+	char *dst = *mem;
+
+	if (!text)
+		return NULL;
+	memcpy(dst, text, text_len(text));
+	*mem += text_len(text);
+	return dst;
+}
+
+static struct conf_bytes bytes_copy(char **mem, const struct conf_bytes *b)
+{
+	struct conf_bytes copy = {(const uint8_t *)*mem, b->len};
+
+	if (!b->p)
+		return (struct conf_bytes){NULL, 0};
+	memcpy(*mem, b->p, b->len);
+	(*mem)[b->len] = '\0';
+	*mem += b->len + 1;
+	return copy;
+}
+
+void conf_watch_copy(struct conf_watch *dst, const struct conf_watch *src, void *mem)
+{
+	size_t count = list_count(src->exec);
+	char *p = mem;
+
+	*dst = *src;
+	if (src->exec) {
+		char **exec = mem;
+
+		p += (count + 1) * sizeof(*exec);
+		for (size_t i = 0; i < count; i++)
+			exec[i] = (char *)text_copy(&p, src->exec[i]);
+		exec[count] = NULL;
+		dst->exec = exec;
+	}
+	dst->name = text_copy(&p, src->name);
+	dst->key = bytes_copy(&p, &src->key);
+	dst->range_end = bytes_copy(&p, &src->range_end);
+	dst->mirror = text_copy(&p, src->mirror);
+	dst->print = text_copy(&p, src->print);
+	dst->mirror_owner = text_copy(&p, src->mirror_owner);
+}
