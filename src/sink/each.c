@@ -5,9 +5,7 @@
  *	IDLE     event() -> FILL
  *	FILL     the environment is being put together; event_end() -> READY, sync_begin() -> IDLE
  *	READY    at the end of the turn the command starts -> RUN, or can't -> WAIT
- *	RUN      it ended: with 0 -> IDLE, else -> WAIT; its time is over -> TERM
- *	TERM     SIGTERM was sent; it ended -> WAIT; EACH_KILL_MS -> KILL
- *	KILL     SIGKILL was sent; it ended -> WAIT
+ *	RUN      it ended (program.h ends it in time): with 0 -> IDLE, else -> WAIT
  *	WAIT     for the next try -> READY
  *	STOPPED  after stop(): nothing runs and nothing will
  *
@@ -17,10 +15,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/heap.h"
 #include "base/log.h"
 
 #define EACH_KEY_NAME "ETCD_WATCH_KEY="
@@ -31,8 +29,6 @@ enum {
 	EACH_VALUE_NAME_LEN = sizeof(EACH_VALUE_NAME) - 1,
 	/* Each byte may become \xNN; two quotes and a NUL. */
 	EACH_KEY_MEM_LEN = EACH_KEY_NAME_LEN + 4 * CONFIG_ETCD_KEY_BYTES + 3,
-	EACH_LAST_MS = 500, /* before stop()'s end: so long a killed command has to be gone */
-	EACH_BACKOFF_BITS = 16, /* the delay doubles that often at most */
 };
 
 static struct each_sink *each_of(struct sink *s)
@@ -42,8 +38,7 @@ static struct each_sink *each_of(struct sink *s)
 
 static void each_set_state(struct each_sink *s, enum each_state state)
 {
-	static const char *const names[] = {
-		"idle", "fill", "ready", "run", "term", "kill", "wait", "stopped"};
+	static const char *const names[] = {"idle", "fill", "ready", "run", "wait", "stopped"};
 
 	log_debug("each: %s -> %s", names[s->state], names[state]);
 	s->state = state;
@@ -51,7 +46,7 @@ static void each_set_state(struct each_sink *s, enum each_state state)
 
 bool each_is_running(const struct each_sink *s)
 {
-	return s->state == EACH_RUN || s->state == EACH_TERM || s->state == EACH_KILL;
+	return s->state == EACH_RUN;
 }
 
 static void each_wake(struct each_sink *s)
@@ -62,71 +57,56 @@ static void each_wake(struct each_sink *s)
 static void each_set_stopped(struct each_sink *s)
 {
 	loop_timer_clear(s->cfg.loop, &s->timer);
-	loop_timer_clear(s->cfg.loop, &s->poll);
 	each_set_state(s, EACH_STOPPED);
 	s->sink.is_stopped = true;
 }
 
 /* -- failures --------------------------------------------------------------------------------- */
 
-/* reason: an exit status, or a code below 0. A new reason is logged at most once in backoff_max_ms,
- * so that a command which fails in two ways in turn does not fill the log. */
-static void each_log_failure(struct each_sink *s, int reason)
+/* reason: an exit status, or a code below 0. then: what follows. */
+static void each_log_failure(const struct each_sink *s, int reason, const char *then)
 {
-	int64_t now_ms = s->cfg.loop->now_ms;
-
-	if (s->reason == reason)
-		return;
-	if (s->reason && now_ms - s->logged_ms < s->cfg.backoff_max_ms)
-		return;
-	s->reason = reason;
-	s->logged_ms = now_ms;
-	if (reason == ERR_TIMEOUT)
+	if (reason == ERR_TIMEOUT && s->is_stopping)
+		log_warn("command %s did not end in time at revision %" PRId64, s->cfg.argv[0],
+			s->mod_rev);
+	else if (reason == ERR_TIMEOUT)
 		log_warn("command %s ran longer than %" PRId64 " ms at revision %" PRId64
-			 " and was ended; tried again",
-			s->cfg.argv[0], s->cfg.timeout_ms, s->mod_rev);
+			 " and was ended%s",
+			s->cfg.argv[0], s->cfg.timeout_ms, s->mod_rev, then);
 	else if (reason < 0)
-		log_warn("command %s not started at revision %" PRId64 ": %s; tried again",
-			s->cfg.argv[0], s->mod_rev, err_text(reason));
+		log_warn("command %s not started at revision %" PRId64 ": %s%s", s->cfg.argv[0],
+			s->mod_rev, err_text(reason), then);
 	else
-		log_warn("command %s ended with status %d at revision %" PRId64 "; tried again",
-			s->cfg.argv[0], reason, s->mod_rev);
-}
-
-/* Exponential with full jitter. */
-static int64_t each_delay_ms(const struct each_sink *s)
-{
-	uint32_t shift = s->failures < EACH_BACKOFF_BITS ? s->failures : EACH_BACKOFF_BITS;
-	int64_t most_ms = s->cfg.backoff_min_ms << shift;
-	uint32_t random;
-
-	if (most_ms > s->cfg.backoff_max_ms)
-		most_ms = s->cfg.backoff_max_ms;
-	/* Spread is all that is asked of it: without entropy the clock has to do. */
-	if (port_random(&random, sizeof(random)))
-		random = (uint32_t)s->cfg.loop->now_ms * UINT32_C(2654435761);
-	return most_ms > 0 ? random % (most_ms + 1) : 0;
+		log_warn("command %s ended with status %d at revision %" PRId64 "%s",
+			s->cfg.argv[0], reason, s->mod_rev, then);
 }
 
 static void each_failed(struct each_sink *s, int reason)
 {
-	each_log_failure(s, reason);
+	int64_t now_ms = s->cfg.loop->now_ms, delay_ms;
+	bool is_news = attempt_failed(&s->attempt, now_ms, reason);
+	char then[64];
+
 	if (s->is_stopping) {
+		if (is_news)
+			each_log_failure(s, reason, "");
 		each_set_stopped(s);
 		each_wake(s);
 		return;
 	}
-	loop_timer_set(s->cfg.loop, &s->timer, each_delay_ms(s));
-	s->failures++;
+	delay_ms = attempt_delay_ms(&s->attempt, now_ms);
+	(void)snprintf(then, sizeof(then), "; it is tried again in %" PRId64 ".%03" PRId64 " s",
+		delay_ms / 1000, delay_ms % 1000);
+	if (is_news)
+		each_log_failure(s, reason, then);
+	loop_timer_set(s->cfg.loop, &s->timer, delay_ms);
 	each_set_state(s, EACH_WAIT);
 }
 
 static void each_succeeded(struct each_sink *s)
 {
-	if (s->reason)
+	if (attempt_succeeded(&s->attempt))
 		log_info("command %s works again at revision %" PRId64, s->cfg.argv[0], s->mod_rev);
-	s->reason = 0;
-	s->failures = 0;
 	s->is_pending = false;
 	each_set_state(s, EACH_IDLE);
 	if (s->commit_rev)
@@ -145,91 +125,36 @@ static void each_start(struct each_sink *s)
 	static char del[] = "ETCD_WATCH_EVENT_TYPE=\"DELETE\"";
 	char *env[] = {s->revision, s->is_delete ? del : put, s->key_mem,
 		s->is_value_long ? NULL : s->value_mem, NULL};
-	int err = port_child_start(&s->child, s->cfg.argv, env, -1, -1, -1);
+	int err = program_start(&s->program, s->cfg.argv, env, -1, -1, -1);
 
-	s->was_late = false;
 	if (err) {
 		each_failed(s, err);
 		return;
 	}
 	each_set_state(s, EACH_RUN);
-	if (s->cfg.timeout_ms > 0)
-		loop_timer_set(s->cfg.loop, &s->timer, s->cfg.timeout_ms);
-	loop_timer_set(s->cfg.loop, &s->poll, EACH_POLL_MS);
 }
 
-void each_child_ended(struct each_sink *s)
+static void each_on_ended(struct program *program, int result)
 {
-	int status;
+	struct each_sink *s = program->user;
 
-	if (!each_is_running(s))
-		return;
-	status = port_child_result(&s->child);
-	if (status == ERR_AGAIN)
-		return;
-	loop_timer_clear(s->cfg.loop, &s->timer);
-	loop_timer_clear(s->cfg.loop, &s->poll);
-	if (s->was_late)
-		each_failed(s, ERR_TIMEOUT);
-	else if (status)
-		each_failed(s, status);
+	if (result)
+		each_failed(s, result);
 	else
 		each_succeeded(s);
 }
 
-static void each_on_poll(struct loop_timer *timer)
+void each_child_ended(struct each_sink *s)
 {
-	struct each_sink *s = timer->user;
-
-	loop_timer_set(s->cfg.loop, timer, EACH_POLL_MS);
-	each_child_ended(s);
+	program_child_ended(&s->program);
 }
 
-/* Sends the next signal, and sets how long the command has until the one after it. */
-static void each_end_command(struct each_sink *s)
-{
-	bool is_forced = s->state != EACH_RUN;
-	int64_t next_ms = s->cfg.loop->now_ms + EACH_KILL_MS;
-
-	port_child_kill(&s->child, is_forced);
-	each_set_state(s, is_forced ? EACH_KILL : EACH_TERM);
-	if (s->is_stopping)
-		next_ms = is_forced || next_ms > s->stop_due_ms - EACH_LAST_MS
-				  ? s->stop_due_ms - (is_forced ? 0 : EACH_LAST_MS)
-				  : next_ms;
-	loop_timer_set_at(s->cfg.loop, &s->timer, next_ms);
-}
-
-/* The deadline of the state. */
 static void each_on_timer(struct loop_timer *timer)
 {
 	struct each_sink *s = timer->user;
 
-	switch (s->state) {
-	case EACH_WAIT:
-		each_set_state(s, EACH_READY);
-		each_start(s);
-		break;
-	case EACH_RUN:
-		if (!s->is_stopping)
-			s->was_late = true;
-		each_end_command(s);
-		break;
-	case EACH_TERM:
-		each_end_command(s);
-		break;
-	case EACH_KILL:
-		/* Not even SIGKILL ends what waits for a dead disk. */
-		if (s->is_stopping && s->cfg.loop->now_ms >= s->stop_due_ms) {
-			each_set_stopped(s);
-			each_wake(s);
-		} else {
-			each_end_command(s);
-		}
-		break;
-	default:
-		break;
-	}
+	each_set_state(s, EACH_READY);
+	each_start(s);
 }
 
 static void each_on_task(struct loop_task *task)
@@ -316,8 +241,8 @@ static int each_event_end(struct sink *sink, const struct etcd_event *e)
 	len = quote_end(&s->quote);
 	s->is_value_long = len < 0;
 	if (s->is_value_long)
-		log_warn("command %s runs without ETCD_WATCH_VALUE at revision %" PRId64
-			 ": quoted, the value is longer than %d bytes",
+		log_warn_limited("command %s runs without ETCD_WATCH_VALUE at revision %" PRId64
+				 ": quoted, the value is longer than %d bytes",
 			s->cfg.argv[0], s->mod_rev, CONFIG_EACH_ENV_BYTES);
 	else
 		s->quote.dst[len] = '\0';
@@ -347,22 +272,16 @@ static void each_commit(struct sink *sink, int64_t revision)
 static void each_stop(struct sink *sink, int64_t timeout_ms)
 {
 	struct each_sink *s = each_of(sink);
-	int64_t now_ms = s->cfg.loop->now_ms, due_ms;
 
 	if (s->is_stopping)
 		return;
 	s->is_stopping = true;
-	s->stop_due_ms = now_ms + timeout_ms;
-	if (!each_is_running(s)) {
-		each_set_stopped(s);
-		loop_task_post(s->cfg.loop, &s->task);
+	if (each_is_running(s)) {
+		program_stop(&s->program, timeout_ms);
 		return;
 	}
-	due_ms = now_ms + EACH_STOP_MS;
-	if (due_ms > s->stop_due_ms - EACH_LAST_MS)
-		due_ms = s->stop_due_ms - EACH_LAST_MS;
-	if (!s->timer.is_set || s->timer.due_ms > due_ms)
-		loop_timer_set_at(s->cfg.loop, &s->timer, due_ms);
+	each_set_stopped(s);
+	loop_task_post(s->cfg.loop, &s->task);
 }
 
 static void each_retry(struct sink *sink)
@@ -391,12 +310,17 @@ static const struct sink_ops each_ops = {
 int each_init(struct each_sink *s, const struct each_cfg *cfg)
 {
 	*s = (struct each_sink){.cfg = *cfg};
+	s->attempt.backoff_min_ms = cfg->backoff_min_ms;
+	s->attempt.backoff_max_ms = cfg->backoff_max_ms;
 	s->sink.ops = &each_ops;
 	s->sink.name = "command";
 	s->task = (struct loop_task){.fn = each_on_task, .user = s};
 	s->timer = (struct loop_timer){.fn = each_on_timer, .user = s};
-	s->poll = (struct loop_timer){.fn = each_on_poll, .user = s, .slack_ms = EACH_POLL_MS};
-	s->key_mem = malloc(EACH_KEY_MEM_LEN + CONFIG_EACH_ENV_BYTES);
+	s->program = (struct program){.loop = cfg->loop,
+		.timeout_ms = cfg->timeout_ms,
+		.ended = each_on_ended,
+		.user = s};
+	s->key_mem = heap_calloc(1, EACH_KEY_MEM_LEN + CONFIG_EACH_ENV_BYTES);
 	if (!s->key_mem)
 		return ERR_NOMEM;
 	s->value_mem = s->key_mem + EACH_KEY_MEM_LEN;
@@ -407,12 +331,10 @@ void each_free(struct each_sink *s)
 {
 	if (!s->cfg.loop)
 		return;
-	if (each_is_running(s))
-		port_child_kill(&s->child, true);
+	program_free(&s->program);
 	loop_timer_clear(s->cfg.loop, &s->timer);
-	loop_timer_clear(s->cfg.loop, &s->poll);
 	loop_task_cancel(s->cfg.loop, &s->task);
-	free(s->key_mem);
+	heap_free(s->key_mem);
 	s->key_mem = s->value_mem = NULL;
 	s->state = EACH_STOPPED;
 }

@@ -6,7 +6,7 @@
  * listed key is a PUT; lines about the stream run nothing.
  *
  * Processed means: it ended with 0. Anything else, or longer than timeout_ms (then SIGTERM, and
- * EACH_KILL_MS later SIGKILL to its process group), is tried again with the same event, after an
+ * PROGRAM_KILL_MS later SIGKILL to its process group), is tried again with the same event, after an
  * exponential delay with full jitter. A failure is logged once, when its reason changes and when it
  * is over.
  *
@@ -19,14 +19,14 @@
 #ifndef ETCHLET_SINK_EACH_H
 #define ETCHLET_SINK_EACH_H
 
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/quote.h"
+#include "sink/attempt.h"
+#include "sink/program.h"
 #include "sink/sink.h"
 
 enum {
-	EACH_KILL_MS = 5000, /* from SIGTERM to SIGKILL */
-	EACH_STOP_MS = 2000, /* what a running command gets at a stop before SIGTERM */
-	EACH_POLL_MS = 1000, /* its end is looked for that often, should SIGCHLD be missed */
 	EACH_REVISION_MAX = 48, /* bytes of ETCD_WATCH_REVISION=... */
 };
 
@@ -43,8 +43,6 @@ enum each_state {
 	EACH_FILL,
 	EACH_READY,
 	EACH_RUN,
-	EACH_TERM,
-	EACH_KILL,
 	EACH_WAIT,
 	EACH_STOPPED,
 };
@@ -53,10 +51,9 @@ struct each_sink {
 	struct sink sink;
 	struct each_cfg cfg; /* private, as is all that follows */
 	enum each_state state;
-	struct port_child child;
+	struct program program;
 	struct loop_task task;
-	struct loop_timer timer; /* the deadline of the state */
-	struct loop_timer poll; /* for a child whose end was not told */
+	struct loop_timer timer; /* for the next try */
 	struct quote quote; /* of the value */
 	char *key_mem; /* ETCD_WATCH_KEY=..., terminated */
 	char *value_mem; /* ETCD_WATCH_VALUE=..., terminated */
@@ -64,13 +61,9 @@ struct each_sink {
 	bool is_delete, is_value_long;
 	bool is_stopping;
 	bool is_pending; /* an event was taken and is not processed */
-	bool was_late; /* this run: its time was over */
-	int64_t stop_due_ms;
 	int64_t mod_rev;
 	int64_t commit_rev; /* told by commit(), not processed yet; 0: none */
-	uint32_t failures; /* of this event, one after the other */
-	int64_t logged_ms;
-	int reason; /* of the failure logged last: an exit status, or a code below 0; 0: none */
+	struct attempt attempt; /* reason: an exit status, or a code below 0 */
 };
 
 /*

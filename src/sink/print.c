@@ -2,14 +2,20 @@
 #include "sink/print.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "sink/print_line.h"
 
 _Static_assert(PRINT_PREFIX_MAX + PRINT_FIXED_MAX <= CONFIG_PRINT_BUFFER_BYTES,
 	"what begins a line must fit into the buffer");
+
+enum {
+	PRINT_WHY_PATH_MAX = 120, /* of a path in the reason of a trouble */
+};
 
 static struct print_sink *print_of(struct sink *s)
 {
@@ -63,6 +69,7 @@ static int print_event(struct sink *sink, const struct etcd_event *e)
 	}
 	print_added(s, from, at);
 	s->is_delete = is_delete;
+	s->has_value = !is_delete && !s->cfg.path;
 	s->is_listed = e->is_listed;
 	s->create_rev = e->create_rev;
 	s->mod_rev = e->mod_rev;
@@ -82,8 +89,8 @@ static ssize_t print_value(struct sink *sink, const struct etcd_event *e, enum e
 		return ERR_BUG;
 	if (s->is_stopping || !print_advance(s))
 		return ERR_AGAIN;
-	if (which == ETCD_VALUE && s->is_delete)
-		return (ssize_t)len; /* a delete has none */
+	if (which == ETCD_VALUE && !s->has_value)
+		return (ssize_t)len;
 	if (which == ETCD_VALUE)
 		return (ssize_t)(print_is_json(s) ? print_json_value(s, p, len)
 						  : print_simple_value(s, p, len));
@@ -251,7 +258,20 @@ static void print_fail(struct print_client *client, int err)
 	struct print_sink *s =
 		(struct print_sink *)((char *)client - offsetof(struct print_sink, client));
 
+	s->sink.errors++;
+	s->sink.why_ms = s->client.out->loop->now_ms;
+	s->sink.is_failing = true;
+	(void)snprintf(s->sink.why, sizeof(s->sink.why), "print %.*s: %s", PRINT_WHY_PATH_MAX,
+		s->client.out->path ? s->client.out->path : "", err_text(err));
 	s->sink.fail(&s->sink, err);
+}
+
+static void print_over(struct print_client *client)
+{
+	struct print_sink *s =
+		(struct print_sink *)((char *)client - offsetof(struct print_sink, client));
+
+	s->sink.is_failing = false;
 }
 
 static void print_on_stop_timer(struct loop_timer *timer)
@@ -275,6 +295,16 @@ static void print_stop(struct sink *sink, int64_t timeout_ms)
 	s->client.want_room = true;
 }
 
+static void print_now(const struct sink *sink, char *dst, size_t cap)
+{
+	const struct print_out *o = ((const struct print_sink *)sink)->client.out;
+
+	if (sink->is_failing)
+		(void)snprintf(dst, cap, "not written, tried again");
+	else if (o && print_out_is_unread(o))
+		(void)snprintf(dst, cap, "no reader at %.*s", PRINT_WHY_PATH_MAX, o->path);
+}
+
 static void print_retry(struct sink *sink)
 {
 	print_out_retry(print_of(sink)->client.out);
@@ -289,6 +319,7 @@ static const struct sink_ops print_ops = {
 	.progress = print_progress,
 	.commit = print_commit,
 	.stop = print_stop,
+	.now = print_now,
 	.retry = print_retry,
 };
 
@@ -302,6 +333,7 @@ int print_init(struct print_sink *s, const struct print_cfg *cfg)
 	s->sink.name = "print";
 	s->client.wake = print_wake;
 	s->client.fail = print_fail;
+	s->client.over = print_over;
 	s->stop_timer = (struct loop_timer){.fn = print_on_stop_timer, .user = s};
 	json_begin(&j, s->prefix, sizeof(s->prefix));
 	if (cfg->watch_name) {
@@ -319,10 +351,19 @@ int print_init(struct print_sink *s, const struct print_cfg *cfg)
 	return 0;
 }
 
+void print_drop(struct print_sink *s)
+{
+	if (s->state != PRINT_IDLE)
+		print_line_ended(s);
+	print_out_drop(&s->client);
+}
+
 void print_free(struct print_sink *s)
 {
 	if (!s->client.out)
 		return;
 	loop_timer_clear(s->client.out->loop, &s->stop_timer);
+	/* What is printed next must not stand behind a line that has begun. */
+	(void)print_close_torn(s);
 	print_out_remove(&s->client);
 }

@@ -11,6 +11,8 @@
  * In the simple format etcdctl prints the previous pair before the new one; where the new value is
  * longer than that and streams, the previous pair is left out, and this is logged.
  *
+ * In a watch with a mirror, the lines for a hook have the "path" of a put's file in place of its value.
+ *
  * fail(ERR_PIPE) is for good: standard output has lost its reader. fail() with any other code is
  * for the counters: the trouble has been logged, and is tried again by itself.
  */
@@ -38,6 +40,11 @@ struct print_cfg {
 	bool want_progress; /* --progress-notify */
 	bool want_prev; /* --prev-kv */
 	bool is_get; /* the two forms of get: no lines about the stream, no "sync" */
+	/* PRINT_JSON only. NULL: a put has its value. Else it has the path that this answers: text
+	 * without '"', '\\' or control characters, not terminated, of at most cap (more than 4096)
+	 * bytes; 0: it has neither. */
+	size_t (*path)(void *user, const uint8_t *key, size_t key_len, char *dst, size_t cap);
+	void *path_user;
 };
 
 /* See print_line.h */
@@ -64,6 +71,7 @@ struct print_sink {
 	enum json_text_kind form; /* of what is in out->hold */
 	struct base64 base64;
 	bool is_delete, is_listed;
+	bool has_value; /* the bytes of the value at hand are printed */
 	bool is_opened; /* of what is printed from hold, the name has been */
 	bool is_stopping;
 	bool was_told; /* that a previous pair was left out */
@@ -77,7 +85,10 @@ struct print_sink {
 /* Fills in sink.ops and sink.name; the owner sets wake, fail and user. 0; ERR_LIMIT: watch_name is
  * too long; ERR_RANGE: it is not valid UTF-8. */
 int print_init(struct print_sink *s, const struct print_cfg *cfg);
-/* Takes s away from its output. Harmless when it is not there. */
+/* Forgets the line that has begun, and all that its output has not written. */
+void print_drop(struct print_sink *s);
+/* Takes s away from its output, where a line that has begun is closed when others share it and there is room.
+ * Harmless when it is not there. */
 void print_free(struct print_sink *s);
 
 #endif

@@ -117,14 +117,28 @@ size_t print_json_value(struct print_sink *s, const uint8_t *p, size_t len)
 	return len; /* more than was announced */
 }
 
+/* Where the key's file is, through hold, for it may be longer than there is room at once. */
+static bool print_json_path(struct print_sink *s, const struct etcd_event *e)
+{
+	struct print_out *o = s->client.out;
+
+	o->hold_len =
+		s->cfg.path(s->cfg.path_user, e->key, e->key_len, (char *)o->hold, sizeof(o->hold));
+	s->form = JSON_TEXT_PLAIN;
+	s->state = o->hold_len ? PRINT_VALUE_OUT : PRINT_TAIL;
+	return print_advance(s);
+}
+
 /* Leads from the value to what stands behind it; false: no room. */
-static bool print_json_value_end(struct print_sink *s)
+static bool print_json_value_end(struct print_sink *s, const struct etcd_event *e)
 {
 	if (s->state == PRINT_VALUE_STREAM) {
 		if (!print_text_end(s, JSON_TEXT_BINARY))
 			return false;
 		s->state = PRINT_TAIL;
 	} else if (s->state == PRINT_VALUE) {
+		if (s->cfg.path && !s->is_delete)
+			return print_json_path(s, e);
 		if (!s->is_delete && !print_fixed(s, ",\"value\":\"\""))
 			return false;
 		s->state = PRINT_TAIL;
@@ -139,7 +153,7 @@ size_t print_json_prev(
 
 	if (s->state == PRINT_PREV_STREAM)
 		return print_some(s, JSON_TEXT_BINARY, p, len);
-	if (!print_json_value_end(s))
+	if (!print_json_value_end(s, e))
 		return 0;
 	if (s->state == PRINT_TAIL) {
 		at = print_out_room(&s->client, PRINT_FIXED_MAX);
@@ -159,7 +173,7 @@ int print_json_end(struct print_sink *s, const struct etcd_event *e)
 {
 	uint8_t *at, *from;
 
-	if (!print_json_value_end(s))
+	if (!print_json_value_end(s, e))
 		return ERR_AGAIN;
 	at = from = print_out_room(&s->client, PRINT_FIXED_MAX);
 	if (!at)

@@ -109,7 +109,8 @@ bool print_advance_held(struct print_sink *s)
 		s->state = PRINT_VALUE;
 		return true;
 	case PRINT_VALUE_OUT:
-		if (!print_open(s, ",\"value\":\"", ",\"value_base64\":\"") ||
+		if (!print_open(s, s->cfg.path ? ",\"path\":\"" : ",\"value\":\"",
+			    ",\"value_base64\":\"") ||
 			!print_from_hold(s) || !print_text_end(s, s->form))
 			return false;
 		print_hold_clear(s);

@@ -7,7 +7,7 @@
 
 static bool print_out_is_stdout(const struct print_out *o)
 {
-	return strcmp(o->path, "-") == 0;
+	return !o->spool && strcmp(o->path, "-") == 0;
 }
 
 static const char *print_out_name(const struct print_out *o)
@@ -26,8 +26,9 @@ static void print_out_trouble(struct print_out *o, int err)
 	if (o->trouble == err)
 		return;
 	o->trouble = err;
-	log_warn("print %s: %s; tried again every %d s", print_out_name(o), err_text(err),
-		PRINT_RETRY_MS / 1000);
+	if (!o->spool)
+		log_warn("print %s: %s; it is tried again every %d s", print_out_name(o),
+			err_text(err), PRINT_RETRY_MS / 1000);
 	for (struct print_client *c = o->clients; c; c = c->next)
 		c->want_fail = true;
 	loop_task_post(o->loop, &o->task);
@@ -38,7 +39,12 @@ static void print_out_trouble_over(struct print_out *o)
 	if (!o->trouble)
 		return;
 	o->trouble = 0;
-	log_info("print %s: written again", print_out_name(o));
+	for (struct print_client *c = o->clients; c; c = c->next) {
+		if (c->over)
+			c->over(c);
+	}
+	if (!o->spool)
+		log_info("print %s: written again", print_out_name(o));
 }
 
 static int print_out_try_open(struct print_out *o)
@@ -72,10 +78,10 @@ static void print_out_broken(struct print_out *o)
 		loop_task_post(o->loop, &o->task);
 		return;
 	}
-	log_info("print %s: its reader is gone; waiting for the next", o->path);
+	log_info_limited("print %s: its reader is gone; waiting for the next", o->path);
 	if (o->is_mid_line && o->is_json) {
-		log_warn("print %s: a line of more than %d bytes was cut off with it", o->path,
-			PRINT_ATOMIC_LEN);
+		log_warn_limited("print %s: a line of more than %d bytes was cut off with it",
+			o->path, PRINT_ATOMIC_LEN);
 		o->is_skipping = true;
 	}
 	o->is_mid_line = false;
@@ -149,7 +155,8 @@ bool print_out_flush(struct print_out *o)
 		len = print_out_chunk_len(o);
 		if (!len)
 			break;
-		n = port_output_write(&o->output, p, len);
+		n = o->spool ? port_spool_append(o->spool, p, len)
+			     : port_output_write(&o->output, p, len);
 		if (n > 0) {
 			o->is_mid_line = p[n - 1] != '\n';
 			print_out_trouble_over(o);
@@ -220,6 +227,11 @@ static void print_out_try_again(struct print_out *o)
 	loop_task_post(o->loop, &o->task);
 }
 
+bool print_out_is_unread(const struct print_out *o)
+{
+	return !o->is_open && !o->is_failed && !o->trouble;
+}
+
 void print_out_retry(struct print_out *o)
 {
 	if (!o->timer.is_set)
@@ -233,10 +245,11 @@ static void print_out_on_timer(struct loop_timer *timer)
 	print_out_try_again(timer->user);
 }
 
-int print_out_open(struct print_out *o, struct loop *loop, const char *path)
+static void print_out_init(struct print_out *o, struct loop *loop, const char *path)
 {
 	o->loop = loop;
 	o->path = path;
+	o->spool = NULL;
 	o->is_json = false;
 	o->output = (struct port_output){.fd = -1};
 	o->is_open = o->is_failed = o->is_blocked = o->is_mid_line = o->is_skipping = false;
@@ -248,7 +261,32 @@ int print_out_open(struct print_out *o, struct loop *loop, const char *path)
 	o->written = 0;
 	o->hold_len = o->hold_at = 0;
 	buf_init(&o->buf, o->mem, sizeof(o->mem));
+}
+
+int print_out_open(struct print_out *o, struct loop *loop, const char *path)
+{
+	print_out_init(o, loop, path);
 	return print_out_try_open(o);
+}
+
+void print_out_open_spool(struct print_out *o, struct loop *loop, struct port_spool *spool)
+{
+	print_out_init(o, loop, NULL);
+	o->spool = spool;
+	o->output.is_file = true;
+	o->is_open = true;
+}
+
+void print_out_drop(struct print_client *c)
+{
+	struct print_out *o = c->out;
+
+	buf_clear(&o->buf);
+	loop_timer_clear(o->loop, &o->timer);
+	o->is_blocked = o->is_mid_line = false;
+	o->trouble = 0;
+	c->mark_count = 0;
+	c->want_fail = c->has_moved = c->want_room = false;
 }
 
 void print_out_close(struct print_out *o)
@@ -286,8 +324,11 @@ void print_out_remove(struct print_client *c)
 {
 	if (!c->out)
 		return;
-	if (c->out->holder == c)
-		c->out->holder = NULL;
+	/* There was no room to close its line. */
+	if (c->out->holder == c) {
+		c->out->is_torn = true;
+		print_out_release(c);
+	}
 	for (struct print_client **at = &c->out->clients; *at; at = &(*at)->next) {
 		if (*at == c) {
 			*at = c->next;
@@ -295,6 +336,19 @@ void print_out_remove(struct print_client *c)
 		}
 	}
 	c->out = NULL;
+}
+
+/* A line whose client has gone stands alone. */
+static bool print_out_end_torn(struct print_client *c)
+{
+	uint8_t *at = print_out_room(c, 1);
+
+	if (!at)
+		return false;
+	*at = '\n';
+	print_out_added(c, 1);
+	c->out->is_torn = false;
+	return true;
 }
 
 bool print_out_hold(struct print_client *c)
@@ -306,6 +360,10 @@ bool print_out_hold(struct print_client *c)
 		return false;
 	}
 	o->holder = c;
+	if (o->is_torn && !print_out_end_torn(c)) {
+		o->holder = NULL;
+		return false;
+	}
 	return true;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One output that events are printed to: standard output, a file or a FIFO, with its buffer.
+ * One output that events are printed to: standard output, a file, a FIFO, or a spool that a program
+ * is given, with its buffer.
  *
  * All print sinks that name the same path share one (run's watches with "print = -"). A sink holds
  * it from the beginning of a line to its end, so lines never mix. What is printed is gathered, and
@@ -12,6 +13,8 @@
  * FIFO counts as written. Writes to a FIFO end at a line's end where they can, so that only a line
  * of more than PRINT_ATOMIC_LEN bytes can be torn by a reader that leaves; its rest is then passed
  * over, and this is logged.
+ *
+ * A spool's trouble is for its one client to log.
  */
 #ifndef ETCHLET_SINK_PRINT_OUT_H
 #define ETCHLET_SINK_PRINT_OUT_H
@@ -41,6 +44,8 @@ struct print_client {
 	void (*wake)(struct print_client *c);
 	/* The same: trouble has begun, or has another reason. ERR_PIPE: for good. */
 	void (*fail)(struct print_client *c, int err);
+	/* From anywhere: the trouble is over. NULL: that need not be told. */
+	void (*over)(struct print_client *c);
 	int64_t done_rev;
 	bool want_room, want_fail, has_moved; /* private, as is what follows */
 	struct print_mark marks[PRINT_MARK_COUNT];
@@ -51,12 +56,14 @@ struct print_out {
 	struct loop *loop;
 	const char *path;
 	bool is_json; /* lines end where a line feed is: a torn one can be passed over */
+	struct port_spool *spool; /* in place of path and output; NULL: none */
 	struct port_output output;
 	bool is_open;
 	bool is_failed; /* for good */
 	bool is_blocked; /* waits for the descriptor or the timer */
 	bool is_mid_line; /* the last byte written was not a line feed */
 	bool is_skipping; /* the rest of a line whose reader left */
+	bool is_torn; /* the last line has no end, and its client is gone */
 	int trouble; /* its code; 0: none */
 	struct loop_fd fd;
 	struct loop_timer timer;
@@ -70,6 +77,9 @@ struct print_out {
 	size_t hold_len, hold_at; /* bytes held, and how many of them are printed */
 	uint8_t hold[PRINT_HOLD_LEN];
 };
+
+/* Nothing is opened, and nothing can fail: the spool is its owner's. */
+void print_out_open_spool(struct print_out *o, struct loop *loop, struct port_spool *spool);
 
 /*
  * Opens path ("-": standard output), which must live as long as o. 0, also when a FIFO has no
@@ -98,9 +108,15 @@ void print_out_forget(struct print_client *c);
 /* Up to revision all has been printed. done_rev follows, at once or later. */
 void print_out_commit(struct print_client *c, int64_t revision);
 
+/* What c has printed and is not written yet is forgotten, and a trouble is not waited for. c is the
+ * only client. */
+void print_out_drop(struct print_client *c);
+
 /* Writes what the output takes now. Returns whether nothing is left. */
 bool print_out_flush(struct print_out *o);
 
+/* Whether a FIFO has no reader. */
+bool print_out_is_unread(const struct print_out *o);
 /* Whether a trouble is waited for, tried at once. */
 void print_out_retry(struct print_out *o);
 

@@ -108,6 +108,39 @@ void port_child_kill(struct port_child *c, bool force)
 		w.terms++;
 }
 
+bool port_child_has_ended(const struct port_child *c)
+{
+	assert_int_equal(c->pid, 5);
+	return w.result != ERR_AGAIN;
+}
+
+void port_child_abandon(struct port_child *c)
+{
+	port_child_kill(c, true);
+	w.is_running = false;
+	c->pid = 0;
+}
+
+int port_child_check(const char *argv0)
+{
+	(void)argv0;
+	return ERR_NOENT;
+}
+
+int port_pipe_open(struct port_pipe *p)
+{
+	(void)p;
+	return ERR_NOMEM;
+}
+
+ssize_t port_pipe_read(int fd, void *dst, size_t len)
+{
+	(void)fd;
+	(void)dst;
+	(void)len;
+	return ERR_CLOSED;
+}
+
 /* -- the sink under test ----------------------------------------------------------------------- */
 
 static char *const argv_cmd[] = {"cmd", "arg", NULL};
@@ -299,7 +332,7 @@ static void test_missed_signal(void **state)
 	for (int i = 0; i < 3; i++)
 		turn();
 	assert_int_equal(sink.sink.done_rev, 5);
-	assert_true(w.now_ms <= 2 * EACH_POLL_MS);
+	assert_true(w.now_ms <= 2 * PROGRAM_POLL_MS);
 }
 
 static void test_lines_about_the_stream(void **state)
@@ -506,7 +539,7 @@ static void test_stop_ends_it(void **state)
 	stop(7000);
 	while (!w.terms)
 		turn();
-	assert_in_range(w.now_ms - from, EACH_STOP_MS, EACH_STOP_MS + 1000);
+	assert_in_range(w.now_ms - from, PROGRAM_STOP_MS, PROGRAM_STOP_MS + 1000);
 	while (!w.kills)
 		turn();
 	assert_true(w.now_ms - from < 7000);

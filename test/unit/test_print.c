@@ -103,6 +103,77 @@ static void test_json_forms(void **state)
 	end();
 }
 
+static size_t path_len;
+
+static size_t give_path(void *user, const uint8_t *key, size_t key_len, char *dst, size_t cap)
+{
+	assert_ptr_equal(user, &path_len);
+	assert_true(key_len > 0 && key[0] == '/');
+	assert_true(cap > 4096);
+	memset(dst, 'p', path_len);
+	return path_len;
+}
+
+/* In place of the value, whose bytes are not printed whatever they are. */
+static void test_json_paths(void **state)
+{
+	static const size_t lens[] = {1, 500, 4095};
+	struct print_cfg cfg = {
+		.format = PRINT_JSON, .path = give_path, .path_user = &path_len, .want_prev = true};
+	static char want[OUT_CAP];
+	char path[4096], *value = make_text(1, 20000);
+	struct sample listed = sample_of("/l", "v"), large = sample_of("/b", value);
+
+	(void)state;
+	listed.e.is_listed = true;
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		for (size_t step = 0; step < 2; step++) {
+			const char *tail = ",\"create_revision\":3,\"mod_revision\":12,"
+					   "\"version\":4,\"lease\":\"0\"";
+			size_t n = 0;
+
+			begin(cfg);
+			piece_len = step ? 7 : SIZE_MAX;
+			budget_step = step ? 100 : 0;
+			w.budget = budget_step ? budget_step : OUT_CAP;
+			path_len = lens[i];
+			memset(path, 'p', path_len);
+			path[path_len] = '\0';
+			feed(&sinks[0], sample_of("/a", "1"));
+			feed(&sinks[0], with_prev(large, "old"));
+			feed(&sinks[0], with_prev(sample_of("/c", ""), "\xff"));
+			feed(&sinks[0], sample_of("/d", NULL));
+			feed(&sinks[0], listed);
+			/* A key that has no file. */
+			path_len = 0;
+			feed(&sinks[0], with_prev(sample_of("/e", "1"), ""));
+			for (int t = 0; t < 2000 && buf_len(&out.buf); t++) {
+				w.budget += OUT_CAP;
+				turn();
+			}
+			n += put_text(want, n, "{\"type\":\"put\",\"key\":\"/a\",");
+			n += put_text(want, n, "\"path\":\"%s\"%s}\n", path, tail);
+			n += put_text(want, n, "{\"type\":\"put\",\"key\":\"/b\",");
+			n += put_text(want, n, "\"path\":\"%s\"%s,", path, tail);
+			n += put_text(want, n, "\"prev_value\":\"old\"}\n");
+			n += put_text(want, n, "{\"type\":\"put\",\"key\":\"/c\",");
+			n += put_text(want, n, "\"path\":\"%s\"%s,", path, tail);
+			n += put_text(want, n, "\"prev_value_base64\":\"/w==\"}\n");
+			n += put_text(want, n, "{\"type\":\"delete\",\"key\":\"/d\",");
+			n += put_text(want, n, "\"mod_revision\":13}\n");
+			n += put_text(want, n, "{\"type\":\"put\",\"key\":\"/l\",");
+			n += put_text(want, n, "\"path\":\"%s\"%s,\"sync\":true}\n", path, tail);
+			n += put_text(want, n, "{\"type\":\"put\",\"key\":\"/e\"%s,", tail);
+			n += put_text(want, n, "\"prev_value\":\"\"}\n");
+			check_bytes(want, n);
+			end();
+		}
+	}
+	piece_len = SIZE_MAX;
+	budget_step = 0;
+	free(value);
+}
+
 static void test_simple(void **state)
 {
 	struct sample created = with_prev(sample_of("/c", "v"), "");
@@ -297,6 +368,7 @@ int main(void)
 		cmocka_unit_test(test_json_lines),
 		cmocka_unit_test(test_json_of_run_and_get),
 		cmocka_unit_test(test_watch_name),
+		cmocka_unit_test(test_json_paths),
 		cmocka_unit_test(test_json_forms),
 		cmocka_unit_test(test_simple),
 		cmocka_unit_test(test_json_shapes),

@@ -250,6 +250,8 @@ static void test_shared_output(void **state)
 
 static void test_no_space(void **state)
 {
+	char condition[SINK_WHY_MAX + 64];
+
 	(void)state;
 	begin_path("/file");
 	w.is_file = true;
@@ -263,11 +265,16 @@ static void test_no_space(void **state)
 	w.err = 0;
 	turn();
 	w.err = ERR_NOSPACE;
+	w.now_ms += PRINT_RETRY_MS;
 	turn();
 	turn();
 	assert_int_equal(fails, 1);
 	assert_int_equal(fail_err, ERR_NOSPACE);
 	assert_int_equal(log_lines, 1);
+	assert_true(sinks[0].sink.is_failing);
+	assert_true(sinks[0].sink.why_ms > 0 && sinks[0].sink.why_ms <= loop.now_ms);
+	(void)sink_condition(&sinks[0].sink, condition, sizeof(condition));
+	assert_int_equal(strncmp(condition, "not written, tried again: print /file: ", 39), 0);
 	for (int i = 0; i < 5; i++) {
 		w.now_ms += PRINT_RETRY_MS;
 		turn();
@@ -283,6 +290,7 @@ static void test_no_space(void **state)
 	check("PUT\n/a\nvalue\n");
 	assert_int_equal(sinks[0].sink.done_rev, 12);
 	assert_int_equal(log_lines, 2);
+	assert_null(sink_condition(&sinks[0].sink, condition, sizeof(condition)));
 	end();
 }
 
@@ -314,7 +322,7 @@ static void test_stdout_closed(void **state)
 static void test_fifo(void **state)
 {
 	struct sample x = sample_of("/a", "value");
-	char *long_text;
+	char *long_text, condition[SINK_WHY_MAX + 64];
 
 	(void)state;
 	if (CONFIG_PRINT_BUFFER_BYTES < 8192)
@@ -334,6 +342,8 @@ static void test_fifo(void **state)
 		call_value(&sinks[0], &x.e, ETCD_VALUE, x.value, 5) == 5)
 		(void)call_end(&sinks[0], &x.e);
 	assert_int_equal(w.writes, 0);
+	assert_string_equal(
+		sink_condition(&sinks[0].sink, condition, sizeof(condition)), "no reader at /fifo");
 	w.now_ms += PRINT_RETRY_MS;
 	turn();
 	assert_int_equal(w.opens, 2);
@@ -457,6 +467,27 @@ static void test_stop(void **state)
 	end();
 }
 
+/* A sink that goes in the middle of an event leaves whole lines to the one that stays. */
+static void test_one_of_two_goes(void **state)
+{
+	char *value = make_text(0, 20000);
+	struct sample x = sample_of("/a", value);
+
+	(void)state;
+	begin((struct print_cfg){.format = PRINT_JSON, .watch_name = "one"});
+	add_sink(1, (struct print_cfg){.format = PRINT_JSON, .watch_name = "two"});
+	feed_begin(&sinks[0], &x);
+	feed_value(&sinks[0], &x.e, ETCD_VALUE, x.value, 3);
+	print_free(&sinks[0]);
+	feed(&sinks[1], sample_of("/b", "2"));
+	turn();
+	check("{\"watch\":\"one\",\"type\":\"put\",\"key\":\"/a\",\"value_base64\":\"YWJj\",\"truncated\":true}\n"
+	      "{\"watch\":\"two\",\"type\":\"put\",\"key\":\"/b\",\"value\":\"2\",\"create_revision\":3,"
+	      "\"mod_revision\":12,\"version\":4,\"lease\":\"0\"}\n");
+	end();
+	free(value);
+}
+
 static void test_sync_reasons(void **state)
 {
 	(void)state;
@@ -482,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_fifo),
 		cmocka_unit_test(test_open_fails),
 		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_one_of_two_goes),
 		cmocka_unit_test(test_sync_reasons),
 	};
 
