@@ -59,13 +59,20 @@ void etcd_probe_init(struct etcd_probe *p, etcd_probe_fn *done, void *user)
 
 int etcd_probe_start(struct etcd_probe *p, struct etcd_session *s, const struct etcd_range *range)
 {
-	struct etcd_range_request req = {.is_count_only = true};
-	uint8_t msg[CONFIG_ETCD_KEY_BYTES + 64];
-	struct grpc_metadata md[GRPC_METADATA_MAX];
-	ssize_t len;
+	struct etcd_range first;
 
-	etcd_range_first(&req.range, range);
-	len = msg_encode_range(msg, sizeof(msg), &req);
+	etcd_range_first(&first, range);
+	return etcd_probe_start_whole(p, s, &first);
+}
+
+int etcd_probe_start_whole(
+	struct etcd_probe *p, struct etcd_session *s, const struct etcd_range *range)
+{
+	const struct etcd_range_request req = {.range = *range, .is_count_only = true};
+	uint8_t msg[2 * CONFIG_ETCD_KEY_BYTES + 64];
+	struct grpc_metadata md[GRPC_METADATA_MAX];
+	ssize_t len = msg_encode_range(msg, sizeof(msg), &req);
+
 	if (len < 0)
 		return (int)len;
 	p->reply_len = 0;

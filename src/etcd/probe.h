@@ -33,6 +33,10 @@ void etcd_probe_init(struct etcd_probe *p, etcd_probe_fn *done, void *user);
 /* Asks for the key at which range begins; done() comes within the session's command_timeout_ms. 0, ERR_AGAIN, ERR_GOAWAY. */
 int etcd_probe_start(struct etcd_probe *p, struct etcd_session *s, const struct etcd_range *range);
 
+/* The same for all of range: whether it may be read. The server counts its keys, so not for every day. */
+int etcd_probe_start_whole(
+	struct etcd_probe *p, struct etcd_session *s, const struct etcd_range *range);
+
 bool etcd_probe_is_running(const struct etcd_probe *p);
 
 /* Ends it without done(). */

@@ -228,7 +228,7 @@ static void login_done(struct etcd_session *s, const struct grpc_status *st)
 	} else if (st->code == GRPC_FAILED_PRECONDITION &&
 		   has_text(st->message, st->message_len, "authentication is not enabled")) {
 		if (!s->is_auth_off)
-			log_warn(
+			log_warn_limited(
 				"%s: authentication is not enabled at the server: going on without a login",
 				s->authority);
 		s->is_auth_off = true;
@@ -408,13 +408,16 @@ void etcd_session_open(struct etcd_session *s, const struct etcd_endpoint *endpo
 {
 	bool is_v6 = strchr(endpoint->host, ':') != NULL;
 
+	/* A reload may give up the old text while a connection still tells of it. */
+	snprintf(s->host, sizeof(s->host), "%s", endpoint->host);
 	s->endpoint = *endpoint;
+	s->endpoint.host = s->host;
 	snprintf(s->authority, sizeof(s->authority), is_v6 ? "[%s]:%u" : "%s:%u", endpoint->host,
 		(unsigned)endpoint->port);
 	s->channel_cfg = (struct grpc_channel_cfg){
 		.target =
 			{
-				.host = endpoint->host,
+				.host = s->host,
 				.port = endpoint->port,
 				.tls = endpoint->is_tls ? s->cfg->tls : NULL,
 				.timeout_ms = s->cfg->dial_timeout_ms,

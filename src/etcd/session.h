@@ -70,7 +70,7 @@ struct etcd_session {
 	void *user;
 	const struct etcd_session_cfg *cfg;
 	enum etcd_session_state state;
-	struct etcd_endpoint endpoint;
+	struct etcd_endpoint endpoint; /* a copy, its host too */
 	struct grpc_channel channel;
 	bool is_version_settled;
 	bool is_version_doubtful; /* the server failed to tell it; one that refuses to is not an old one,
@@ -88,6 +88,7 @@ struct etcd_session {
 	struct loop_task fail;
 	int fail_err;
 	char fail_why[CONN_WHY_MAX];
+	char host[ETCD_AUTHORITY_MAX];
 	char authority[ETCD_AUTHORITY_MAX];
 	bool has_token;
 	size_t reply_len;
@@ -100,7 +101,7 @@ struct etcd_session {
 void etcd_session_init(struct etcd_session *s, struct loop *loop,
 	const struct etcd_session_cfg *cfg, const struct etcd_session_ops *ops, void *user);
 
-/* Dials. Ends by ready() or down(), never within this call. endpoint->host outlives the session. */
+/* Dials. Ends by ready() or down(), never within this call. *endpoint is copied. */
 void etcd_session_open(struct etcd_session *s, const struct etcd_endpoint *endpoint);
 
 /* Ends it without down(). */

@@ -10,6 +10,10 @@
 #include "base/log.h"
 #include "net/tls.h"
 
+enum {
+	CONN_PEER_TEXT_MAX = PORT_ADDR_TEXT_MAX + 16,
+};
+
 /* How far an attempt got: the failure of the one that got furthest is the one worth telling. */
 enum {
 	BEST_NONE,
@@ -128,19 +132,39 @@ static void conn_keep_why(struct conn *c, int best, int err, const char *why)
 	(void)snprintf(c->why, sizeof(c->why), "%s", why);
 }
 
+/* The address in use between two words; nothing where it is no news. */
+static const char *conn_peer_text(
+	const struct conn *c, char *dst, const char *before, const char *after)
+{
+	char addr[PORT_ADDR_TEXT_MAX];
+
+	dst[0] = '\0';
+	if (!c->is_literal)
+		(void)snprintf(dst, CONN_PEER_TEXT_MAX, "%s%s%s", before,
+			port_addr_format(addr, &c->peer), after);
+	return dst;
+}
+
+static void conn_connect_failed(struct conn *c, int err)
+{
+	char why[CONN_WHY_MAX], peer[CONN_PEER_TEXT_MAX];
+
+	(void)snprintf(why, sizeof(why), "%s%s", conn_peer_text(c, peer, "connect to ", ": "),
+		err_text(err));
+	conn_keep_why(c, err == ERR_UNREACHABLE ? BEST_UNREACHABLE : BEST_CONNECT, err, why);
+}
+
 static void conn_attempt_failed(struct conn *c, int err, const char *detail)
 {
-	char why[CONN_WHY_MAX], addr[PORT_ADDR_TEXT_MAX];
-	bool is_tls = c->state == CONN_HANDSHAKE;
+	char why[CONN_WHY_MAX], peer[CONN_PEER_TEXT_MAX];
 
-	port_addr_format(addr, &c->peer);
-	(void)snprintf(why, sizeof(why), "%s %s: %s", is_tls ? "TLS with" : "connect to", addr,
-		detail ? detail : err_text(err));
-	conn_keep_why(c,
-		is_tls                   ? BEST_HANDSHAKE
-		: err == ERR_UNREACHABLE ? BEST_UNREACHABLE
-					 : BEST_CONNECT,
-		err, why);
+	if (c->state == CONN_HANDSHAKE) {
+		(void)snprintf(why, sizeof(why), "TLS%s: %s", conn_peer_text(c, peer, " with ", ""),
+			detail ? detail : err_text(err));
+		conn_keep_why(c, BEST_HANDSHAKE, err, why);
+	} else {
+		conn_connect_failed(c, err);
+	}
 	conn_drop_socket(c);
 	conn_try_next(c);
 }
@@ -228,16 +252,12 @@ static int conn_start_attempt(struct conn *c)
 static void conn_try_next(struct conn *c)
 {
 	while (c->addr_next < c->addr_count && c->loop->now_ms < c->give_up_ms) {
-		char why[CONN_WHY_MAX], addr[PORT_ADDR_TEXT_MAX];
 		int err = conn_start_attempt(c);
 
 		if (err >= 0)
 			return;
 		conn_drop_socket(c);
-		port_addr_format(addr, &c->peer);
-		(void)snprintf(why, sizeof(why), "connect to %s: %s", addr, err_text(err));
-		conn_keep_why(
-			c, err == ERR_UNREACHABLE ? BEST_UNREACHABLE : BEST_CONNECT, err, why);
+		conn_connect_failed(c, err);
 	}
 	if (!c->last_err) {
 		c->last_err = ERR_TIMEOUT;
@@ -280,7 +300,8 @@ static void conn_begin(struct conn *c)
 
 	c->start_ms = c->loop->now_ms;
 	c->give_up_ms = c->start_ms + c->target->timeout_ms;
-	if (port_addr_parse(&c->addrs[0], c->target->host, c->target->port) == 0) {
+	c->is_literal = port_addr_parse(&c->addrs[0], c->target->host, c->target->port) == 0;
+	if (c->is_literal) {
 		c->addr_count = 1;
 		conn_try_next(c);
 		return;
@@ -299,7 +320,7 @@ static void conn_begin(struct conn *c)
 static void conn_on_deadline(struct loop_timer *timer)
 {
 	struct conn *c = timer->user;
-	char why[CONN_WHY_MAX], addr[PORT_ADDR_TEXT_MAX];
+	char why[CONN_WHY_MAX], peer[CONN_PEER_TEXT_MAX];
 	int64_t waited_ms = c->loop->now_ms - c->start_ms;
 	bool is_tls = c->state == CONN_HANDSHAKE;
 
@@ -310,13 +331,12 @@ static void conn_on_deadline(struct loop_timer *timer)
 		conn_fail_resolve(c, ERR_TIMEOUT, why);
 		return;
 	}
-	port_addr_format(addr, &c->peer);
 	if (is_tls)
-		(void)snprintf(why, sizeof(why),
-			"TLS with %s: handshake not done within %" PRId64 " ms", addr, waited_ms);
+		(void)snprintf(why, sizeof(why), "TLS%s: handshake not done within %" PRId64 " ms",
+			conn_peer_text(c, peer, " with ", ""), waited_ms);
 	else
-		(void)snprintf(why, sizeof(why), "no answer from %s within %" PRId64 " ms", addr,
-			waited_ms);
+		(void)snprintf(why, sizeof(why), "no answer%s within %" PRId64 " ms",
+			conn_peer_text(c, peer, " from ", ""), waited_ms);
 	conn_keep_why(c, is_tls ? BEST_HANDSHAKE : BEST_CONNECT, ERR_TIMEOUT, why);
 	conn_drop_socket(c);
 	conn_try_next(c);
@@ -327,13 +347,13 @@ static void conn_on_deadline(struct loop_timer *timer)
 /* Poll tells of an error while nobody reads: the loop would spin on it. */
 static void conn_on_error(struct conn *c)
 {
-	char addr[PORT_ADDR_TEXT_MAX];
+	char peer[CONN_PEER_TEXT_MAX];
 	int err = port_tcp_result(c->fd.fd);
 
 	if (err >= 0 || err == ERR_AGAIN || err == ERR_NET)
 		err = ERR_CLOSED;
 	(void)snprintf(
-		c->why, sizeof(c->why), "%s: %s", port_addr_format(addr, &c->peer), err_text(err));
+		c->why, sizeof(c->why), "%s%s", conn_peer_text(c, peer, "", ": "), err_text(err));
 	conn_fail(c, err);
 }
 
@@ -424,11 +444,11 @@ static void conn_on_step(struct loop_task *task)
 /* A call met the end of the connection: its caller knows, and poll is not to tell for ever. */
 static ssize_t conn_met_error(struct conn *c, ssize_t err, const char *detail)
 {
-	char addr[PORT_ADDR_TEXT_MAX];
+	char peer[CONN_PEER_TEXT_MAX];
 
 	loop_fd_remove(c->loop, &c->fd);
 	c->last_err = (int)err;
-	(void)snprintf(c->why, sizeof(c->why), "%s: %s", port_addr_format(addr, &c->peer),
+	(void)snprintf(c->why, sizeof(c->why), "%s%s", conn_peer_text(c, peer, "", ": "),
 		detail[0] ? detail : err_text((int)err));
 	return err;
 }

@@ -38,7 +38,8 @@ struct conn_ops {
 	void (*writable)(struct conn *c);
 	/* It could not be opened, or a failure of the transport was met while it was open and
 	 * nobody was in a call that could return it. The connection is closed already. why: one
-	 * line for a person ("certificate of 'CN=x' expired on ..."), no line end. */
+	 * line for a person ("certificate of 'CN=x' expired on ..."), no line end; it tells the
+	 * address only where the target's host is a name, for the owner tells the host. */
 	void (*failed)(struct conn *c, int err, const char *why);
 };
 
@@ -74,6 +75,7 @@ struct conn {
 	struct port_addr addrs[PORT_ADDR_MAX];
 	uint8_t addr_count, addr_next;
 	uint8_t best; /* how far the failure in why had got */
+	bool is_literal; /* the target names an address, not a host */
 	bool is_read_wanted, is_write_wanted;
 	bool is_recv_on_out, is_send_on_in; /* TLS waits for the other direction */
 	bool is_recv_over; /* an error was met in receiving, not only in sending */

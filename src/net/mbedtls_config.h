@@ -20,6 +20,12 @@
 #define MBEDTLS_HAVE_TIME_DATE
 #define MBEDTLS_PLATFORM_C
 #define MBEDTLS_PLATFORM_MEMORY
+/* Counted: base/heap.h. This file also stands alone in the library's build, so it can't include that. */
+#include <stddef.h>
+void *heap_calloc(size_t n, size_t size);
+void heap_free(void *p);
+#define MBEDTLS_PLATFORM_CALLOC_MACRO heap_calloc
+#define MBEDTLS_PLATFORM_FREE_MACRO heap_free
 
 /* Protocol */
 #define MBEDTLS_SSL_TLS_C

@@ -11,6 +11,7 @@
 enum {
 	AGENT_RELOGIN_MAX = 3, /* in a row, on one connection */
 	AGENT_IDLE_SLACK_MS = 500, /* the idle rule may wait for another wake-up */
+	AGENT_ONCE_MS = 50, /* how often --once looks whether it is done */
 };
 
 static struct agent *agent_of(struct etcd_session *s)
@@ -71,203 +72,11 @@ void agent_wake(struct agent *a)
 bool agent_has_list_due(const struct agent *a)
 {
 	for (const struct watch *w = a->watches; w; w = w->next) {
-		if (w->state == WATCH_LIST || (w->state == WATCH_OFF && w->is_list_due))
+		if ((w->state == WATCH_LIST || (w->state == WATCH_OFF && w->is_list_due)) &&
+			(a->listing == w || feed_is_ready(&w->feed)))
 			return true;
 	}
 	return false;
-}
-
-/* -- the stream ------------------------------------------------------------------------------- */
-
-static void agent_close_stream(struct agent *a)
-{
-	etcd_reader_close(&a->stream);
-	a->is_stream_stale = a->is_held = false;
-	a->creating = NULL;
-	a->current = NULL;
-	for (struct watch *w = a->watches; w; w = w->next)
-		watch_stream_closed(w);
-}
-
-void agent_watch_gone(struct agent *a)
-{
-	for (struct watch *w = a->watches; w; w = w->next) {
-		if (w->state == WATCH_LIVE || w->state == WATCH_CREATE)
-			return;
-	}
-	a->is_stream_stale = true;
-	agent_wake(a);
-}
-
-static struct agent *agent_of_stream(void *reader)
-{
-	return ((struct etcd_reader *)reader)->user;
-}
-
-static struct watch *agent_find_watch(struct agent *a, const struct etcd_answer *answer)
-{
-	/* A watch that was refused has no id of its own, and may be told that of another. */
-	if (answer->is_created)
-		return a->creating;
-	for (struct watch *w = a->watches; w; w = w->next) {
-		if (w->state == WATCH_LIVE && w->id == answer->watch_id)
-			return w;
-	}
-	/* Some servers leave "created" out when they refuse. */
-	if (answer->is_canceled && answer->watch_id < 0)
-		return a->creating;
-	return NULL;
-}
-
-static int on_stream_begin(void *user, const struct etcd_answer *answer)
-{
-	struct agent *a = agent_of_stream(user);
-
-	if (a->is_held || a->is_stream_stale || a->is_stopping)
-		return ERR_AGAIN;
-	a->current = agent_find_watch(a, answer);
-	return a->current ? watch_answer_begin(a->current, answer) : 0;
-}
-
-static int on_stream_event(void *user, const struct etcd_event *e)
-{
-	struct agent *a = agent_of_stream(user);
-
-	if (!a->current)
-		return 0;
-	position_note_event(&a->current->pos, a->loop->now_ms);
-	return watch_event(a->current, e);
-}
-
-static ssize_t on_stream_value(void *user, enum etcd_value which, const uint8_t *p, size_t len)
-{
-	struct agent *a = agent_of_stream(user);
-
-	return a->current ? feed_value(&a->current->feed, which, p, len) : (ssize_t)len;
-}
-
-static int on_stream_event_end(void *user, const struct etcd_event *e)
-{
-	struct agent *a = agent_of_stream(user);
-	struct feed *f = a->current ? &a->current->feed : NULL;
-	uint64_t before = f ? f->events : 0;
-	int err = f ? feed_event_end(f, e) : 0;
-
-	/* What comes again proves nothing. */
-	if (f && f->events != before)
-		a->had_event = true;
-	return err;
-}
-
-static int on_stream_end(void *user, const struct etcd_answer *answer)
-{
-	struct agent *a = agent_of_stream(user);
-	int err = a->current ? watch_answer_end(a->current, answer) : 0;
-
-	if (!err) {
-		a->current = NULL;
-		agent_wake(a);
-	}
-	return err;
-}
-
-static void on_stream_done(struct etcd_reader *r, const struct grpc_status *st)
-{
-	struct agent *a = r->user;
-	char shown[LOG_SHOW_MAX + 32];
-
-	if (!a->session.channel.is_open)
-		return;
-	etcd_status_show(shown, sizeof(shown), st);
-	if (etcd_status_verdict(st, agent_has_user(a)) == ETCD_VERDICT_LOGIN)
-		agent_relogin(a, true, shown);
-	else
-		agent_drop(a, ERR_STATUS, "the Watch stream ended: %s", shown);
-}
-
-static const struct etcd_reader_ops agent_stream_ops = {
-	.split =
-		{
-			.begin = on_stream_begin,
-			.event = on_stream_event,
-			.value = on_stream_value,
-			.event_end = on_stream_event_end,
-			.end = on_stream_end,
-		},
-	.done = on_stream_done,
-};
-
-/* -- the listing ------------------------------------------------------------------------------ */
-
-static int on_list_begin(struct lister *l, int64_t rev, const struct etcd_header *header)
-{
-	struct agent *a = l->user;
-
-	return watch_list_begin(a->listing, rev, header);
-}
-
-static int on_list_event(struct lister *l, const struct etcd_event *e)
-{
-	struct agent *a = l->user;
-
-	return feed_event(&a->listing->feed, e);
-}
-
-static ssize_t on_list_value(struct lister *l, enum etcd_value which, const uint8_t *p, size_t len)
-{
-	struct agent *a = l->user;
-
-	return feed_value(&a->listing->feed, which, p, len);
-}
-
-static int on_list_event_end(struct lister *l, const struct etcd_event *e)
-{
-	struct agent *a = l->user;
-
-	return feed_event_end(&a->listing->feed, e);
-}
-
-static void on_list_done(struct lister *l, const struct grpc_status *st)
-{
-	struct agent *a = l->user;
-	struct watch *w = a->listing;
-
-	if (!a->session.channel.is_open)
-		return;
-	if (st->code == GRPC_OK) {
-		a->is_listed = true;
-	} else {
-		a->listing = NULL;
-		watch_list_failed(w, st);
-	}
-	agent_wake(a);
-}
-
-static void on_list_page(struct lister *l)
-{
-	agent_wake(l->user);
-}
-
-static const struct lister_ops agent_lister_ops = {
-	.begin = on_list_begin,
-	.event = on_list_event,
-	.value = on_list_value,
-	.event_end = on_list_event_end,
-	.done = on_list_done,
-	.page = on_list_page,
-};
-
-/* The lister is done: the listing ends when the sinks have taken its end too. */
-static void agent_pump_listed(struct agent *a)
-{
-	struct watch *w = a->listing;
-
-	if (feed_list_end(&w->feed, w->sync.revision))
-		return;
-	a->listing = NULL;
-	a->is_listed = false;
-	watch_listed(w);
-	etcd_reader_resume(&a->stream);
 }
 
 /* -- probes ----------------------------------------------------------------------------------- */
@@ -304,7 +113,7 @@ static void on_idle_timer(struct loop_timer *timer)
 static struct watch *agent_pick_probe(struct agent *a)
 {
 	for (struct watch *w = a->watches; w; w = w->next) {
-		if (!w->is_denied)
+		if (!w->is_denied && w->state != WATCH_GONE)
 			return w;
 	}
 	return NULL;
@@ -336,6 +145,7 @@ static void agent_pump_probe(struct agent *a)
 		return;
 	}
 	a->probing = w;
+	a->probe_asked_ms = a->loop->now_ms;
 	for (w = a->watches; w; w = w->next)
 		watch_note_asked(w);
 }
@@ -346,7 +156,10 @@ static void agent_probe_answered(struct agent *a, const struct etcd_header *head
 
 	a->probed.rev = header->revision;
 	a->probed.at_ms = a->loop->now_ms;
+	a->probed.asked_ms = a->probe_asked_ms;
 	a->relogins = 0;
+	if (!a->once_rev)
+		a->once_rev = header->revision;
 	for (struct watch *w = a->watches; w; w = w->next)
 		fits = watch_probed(w, header) && fits;
 	if (!fits)
@@ -359,7 +172,7 @@ static void agent_probe_answered(struct agent *a, const struct etcd_header *head
 static bool agent_is_checked(const struct agent *a)
 {
 	for (const struct watch *w = a->watches; w; w = w->next) {
-		if (!w->is_checked)
+		if (!w->is_checked && w->state != WATCH_GONE)
 			return false;
 	}
 	return true;
@@ -393,7 +206,8 @@ static void on_probe_done(
 	case ETCD_VERDICT_DENIED:
 		/* It is an answer, so the connection lives; the next watch's key may be readable. */
 		agent_proved(a);
-		watch_denied(a->probing, shown);
+		if (a->probing)
+			watch_denied(a->probing, shown);
 		a->is_probe_due = agent_pick_probe(a) != NULL;
 		agent_wake(a);
 		break;
@@ -416,7 +230,7 @@ static void on_call_timer(struct loop_timer *timer)
 {
 	struct agent *a = timer->user;
 
-	if (a->is_probe_due && agent_pick_probe(a) && !a->lister.is_running)
+	if (a->is_probe_due && agent_pick_probe(a) && !etcd_reader_is_running(&a->lister.reader))
 		agent_drop(a, ERR_TIMEOUT, "the server takes no calls (MAX_CONCURRENT_STREAMS)");
 }
 
@@ -425,7 +239,7 @@ static void on_probe_timer(struct loop_timer *timer)
 	struct agent *a = timer->user;
 
 	loop_timer_set(a->loop, timer, a->cfg.probe_interval_ms);
-	if (is_stuck(a, &a->stream, false) || is_stuck(a, &a->lister.reader, true)) {
+	if (is_stuck(a, &a->stream, a->is_orphan_due) || is_stuck(a, &a->lister.reader, true)) {
 		agent_drop(a, ERR_TIMEOUT, "an answer stopped in its middle");
 		return;
 	}
@@ -491,12 +305,14 @@ static void agent_disconnected(struct agent *a)
 {
 	lister_stop(&a->lister);
 	a->listing = a->creating = a->current = a->probing = NULL;
-	a->is_held = a->is_listed = a->is_stream_stale = a->is_probe_due = false;
+	a->is_held = a->is_listed = a->is_stream_stale = a->is_probe_due = a->is_orphan_due = false;
+	a->orphan_id = -1;
 	etcd_reader_close(&a->stream);
 	etcd_probe_cancel(&a->probe);
 	loop_timer_clear(a->loop, &a->probe_timer);
 	loop_timer_clear(a->loop, &a->call_timer);
 	loop_timer_clear(a->loop, &a->idle_timer);
+	loop_timer_clear(a->loop, &a->hold_timer);
 	loop_task_cancel(a->loop, &a->pump);
 	for (struct watch *w = a->watches; w; w = w->next)
 		watch_disconnected(w);
@@ -572,6 +388,11 @@ static void on_pump(struct loop_task *task)
 		agent_close_stream(a);
 	if (a->is_listed)
 		agent_pump_listed(a);
+	/* What was held up for a watch that left the stream is passed over. */
+	if (a->stream.is_blocked && !a->current && !a->is_held)
+		agent_resume_stream(a);
+	if (a->orphan_id >= 0 && etcd_reader_cancel(&a->stream, a->orphan_id) != ERR_AGAIN)
+		a->orphan_id = -1;
 	if (a->session.state != ETCD_SESSION_READY)
 		return;
 	agent_pump_probe(a);
@@ -584,6 +405,7 @@ static void on_pump(struct loop_task *task)
 		}
 	}
 	agent_arm_idle(a);
+	agent_arm_hold(a);
 }
 
 /* -- sinks, and the end ----------------------------------------------------------------------- */
@@ -601,7 +423,7 @@ static void agent_finish(struct agent *a)
 		a->stopped(a, a->stop_err);
 }
 
-static void agent_check_stopped(struct agent *a)
+void agent_check_stopped(struct agent *a)
 {
 	for (struct watch *w = a->watches; w; w = w->next) {
 		for (size_t i = 0; i < w->feed.sink_count; i++) {
@@ -619,42 +441,6 @@ static void on_stop_timer(struct loop_timer *timer)
 	agent_finish(timer->user);
 }
 
-/* What waits behind that which was held up, here and at the server, comes only now, to whichever watch
- * it belongs: the quiet time of all begins anew. */
-static void agent_resume_stream(struct agent *a)
-{
-	for (struct watch *w = a->watches; w; w = w->next)
-		position_note_event(&w->pos, a->loop->now_ms);
-	etcd_reader_resume(&a->stream);
-}
-
-static void on_sink_wake(struct sink *s)
-{
-	struct watch *w = s->user;
-	struct agent *a = w->agent;
-
-	watch_update(w);
-	if (a->is_stopping) {
-		agent_check_stopped(a);
-		return;
-	}
-	if (a->stream.is_blocked && !a->is_held)
-		agent_resume_stream(a);
-	if (a->lister.reader.is_blocked)
-		lister_resume(&a->lister);
-	agent_wake(a);
-}
-
-static void on_sink_fail(struct sink *s, int err)
-{
-	struct watch *w = s->user;
-
-	if (err == ERR_PIPE) {
-		w->agent->stop_err = err;
-		agent_stop(w->agent, 0);
-	}
-}
-
 void agent_stop(struct agent *a, int64_t timeout_ms)
 {
 	if (a->is_stopping)
@@ -663,8 +449,12 @@ void agent_stop(struct agent *a, int64_t timeout_ms)
 	loop_timer_clear(a->loop, &a->connect_timer);
 	etcd_session_close(&a->session);
 	agent_disconnected(a);
+	loop_timer_clear(a->loop, &a->once_timer);
 	for (struct watch *w = a->watches; w; w = w->next) {
 		loop_timer_clear(a->loop, &w->timer);
+		loop_timer_clear(a->loop, &w->leave_timer);
+		if (w->state == WATCH_GONE)
+			continue;
 		for (size_t i = 0; i < w->feed.sink_count; i++) {
 			if (w->feed.sinks[i]->ops->stop)
 				w->feed.sinks[i]->ops->stop(w->feed.sinks[i], timeout_ms);
@@ -682,25 +472,26 @@ void agent_retry(struct agent *a)
 		loop_timer_set(a->loop, &a->connect_timer, 0);
 	for (struct watch *w = a->watches; w; w = w->next)
 		watch_retry(w);
+	keeper_retry(&a->keeper);
 	if (a->session.state == ETCD_SESSION_READY)
 		a->is_probe_due = true;
 	agent_wake(a);
 }
 
-void agent_set_tls(struct agent *a, struct tls_context *tls)
+/* --once: whether all is done that there was at the start. */
+static void on_once_timer(struct loop_timer *timer)
 {
-	a->cfg.session.tls = tls;
-}
+	struct agent *a = timer->user;
 
-static void agent_shuffle(struct agent *a)
-{
-	for (size_t i = a->cfg.endpoint_count; i > 1; i--) {
-		size_t j = agent_random(a) % i;
-		struct etcd_endpoint e = a->cfg.endpoints[i - 1];
-
-		a->cfg.endpoints[i - 1] = a->cfg.endpoints[j];
-		a->cfg.endpoints[j] = e;
+	for (struct watch *w = a->watches; w; w = w->next) {
+		if (!a->once_rev || w->state == WATCH_GONE ||
+			!watch_has_caught_up(w, a->once_rev)) {
+			watch_prove_past(w);
+			loop_timer_set(a->loop, timer, AGENT_ONCE_MS);
+			return;
+		}
 	}
+	a->caught_up(a);
 }
 
 void agent_init(struct agent *a, struct loop *loop, const struct agent_cfg *cfg)
@@ -712,8 +503,6 @@ void agent_init(struct agent *a, struct loop *loop, const struct agent_cfg *cfg)
 	agent_shuffle(a);
 	keeper_init(&a->keeper, loop, &cfg->keeper);
 	etcd_session_init(&a->session, loop, &a->cfg.session, &agent_session_ops, a);
-	etcd_reader_init(&a->stream, &agent_stream_ops, a);
-	lister_init(&a->lister, &agent_lister_ops, a);
 	etcd_probe_init(&a->probe, on_probe_done, a);
 	backoff_init(&a->backoff, cfg->backoff_min_ms, cfg->backoff_max_ms,
 		(uint32_t)cfg->endpoint_count);
@@ -727,6 +516,8 @@ void agent_init(struct agent *a, struct loop *loop, const struct agent_cfg *cfg)
 						    ? cfg->probe_interval_ms / 4
 						    : AGENT_IDLE_SLACK_MS);
 	a->stop_timer = (struct loop_timer){.fn = on_stop_timer, .user = a};
+	a->once_timer = (struct loop_timer){.fn = on_once_timer, .user = a};
+	agent_init_stream(a);
 }
 
 int agent_open(struct agent *a)
@@ -734,33 +525,9 @@ int agent_open(struct agent *a)
 	return keeper_open(&a->keeper);
 }
 
-int agent_add_watch(struct agent *a, struct watch *w, struct sink *const *sinks, size_t n)
-{
-	struct watch **last = &a->watches;
-
-	watch_init(w, a);
-	for (size_t i = 0; i < n; i++) {
-		int err = feed_add_sink(&w->feed, sinks[i]);
-
-		if (err)
-			return err;
-		sinks[i]->wake = on_sink_wake;
-		sinks[i]->fail = on_sink_fail;
-		sinks[i]->user = w;
-	}
-	while (*last)
-		last = &(*last)->next;
-	*last = w;
-	w->next = NULL;
-	w->entry.name = w->name;
-	w->entry.pos = &w->pos;
-	w->entry.id = journal_watch_id(
-		w->name, w->range.key, w->range.key_len, w->range.end, w->range.end_len);
-	watch_load(w);
-	return 0;
-}
-
 void agent_start(struct agent *a)
 {
 	loop_timer_set(a->loop, &a->connect_timer, 0);
+	if (a->cfg.is_once)
+		loop_timer_set(a->loop, &a->once_timer, AGENT_ONCE_MS);
 }

@@ -7,7 +7,9 @@
  * that the positions belong to, opens the watches at their positions, synchronises in full those that
  * have none or a lost one, and probes on. It ends by agent_stop() alone, or when a sink is gone for good.
  *
- * What one watch does is in watch.c; the connection, the probes and whose turn it is in agent.c.
+ * What one watch does is in watch.c, and what it is told by a server in watch_stream.c; the connection, the probes and
+ * whose turn it is in agent.c, the streams and who holds them up in agent_stream.c, and how watches come and go in
+ * agent_watches.c.
  */
 #ifndef ETCHLET_SYNC_AGENT_H
 #define ETCHLET_SYNC_AGENT_H
@@ -28,7 +30,15 @@ struct agent;
  *	CREATE, LIVE -> LIST             compacted, or another history
  *	CREATE, LIVE, LIST -> PAUSE      denied or refused: tried again after a while
  *	PAUSE -> OFF                     the while is over
- *	any -> OFF                       the connection or the stream ended
+ *	LIVE -> OFF                      a sink that was left behind goes on: created anew
+ *	LIVE, OFF -> PARK                all its sinks are behind: nothing is asked for
+ *	PARK -> OFF                      one of them goes on
+ *	any but PARK -> OFF              the connection or the stream ended
+ *	any -> GONE                      it is being taken out
+ *
+ * A watch whose sinks are slow is parked so that it does not hold up those which share the stream. Nothing is
+ * queued for it: it is created anew after the last revision that its sinks have, and the server sends what came
+ * in between.
  */
 enum watch_state {
 	WATCH_OFF, /* waits for its turn */
@@ -36,6 +46,8 @@ enum watch_state {
 	WATCH_CREATE, /* asked for; "created" is due within command_timeout_ms */
 	WATCH_LIVE,
 	WATCH_PAUSE,
+	WATCH_PARK,
+	WATCH_GONE, /* its sinks have until the timer to end */
 };
 
 struct watch {
@@ -57,6 +69,7 @@ struct watch {
 	struct agent *agent;
 	struct watch *next;
 	int64_t id; /* the server's, while LIVE */
+	int64_t cancel_id; /* to be cancelled before it is asked for again; -1: none */
 	bool is_checked; /* this connection's server knows the history of pos */
 	bool is_denied; /* the probe of its key was */
 	bool was_relogged; /* a login was tried against the denial */
@@ -71,9 +84,14 @@ struct watch {
 	enum position_fit suspect; /* what a connection said, to be confirmed by the next */
 	uint32_t suspect_conn;
 	struct backoff backoff;
-	struct loop_timer timer; /* the deadline of CREATE, the end of PAUSE */
+	struct loop_timer timer; /* the deadline of CREATE and GONE, the end of PAUSE */
+	int64_t event_ms; /* when the last event came */
+	bool is_leaving; /* it is taken out at the end of the answer that is coming in, or at the timer */
+	int64_t leave_timeout_ms;
+	struct loop_timer leave_timer;
 	struct trouble trouble;
 	struct keeper_entry entry;
+	bool is_released; /* GONE, and entry is out of the keeper already */
 };
 
 struct agent_cfg {
@@ -84,10 +102,12 @@ struct agent_cfg {
 	int64_t idle_after_ms;
 	int64_t backoff_min_ms, backoff_max_ms;
 	uint64_t max_value_len;
+	bool is_once; /* caught_up() is wanted */
 	struct keeper_cfg keeper;
 };
 
 enum {
+	AGENT_LEAVE_MS = 300, /* the end of an answer is waited for so long */
 	AGENT_URL_MAX = ETCD_AUTHORITY_MAX + 8,
 };
 
@@ -96,6 +116,10 @@ struct agent {
 	struct agent_cfg cfg;
 	/* The agent has stopped; err: 0, or why (ERR_PIPE: a sink is gone for good). */
 	void (*stopped)(struct agent *a, int err);
+	/* A watch that was taken out has ended. */
+	void (*removed)(struct agent *a, struct watch *w);
+	/* --once: every watch has processed what there was at the start. Called once; NULL: not asked for. */
+	void (*caught_up)(struct agent *a);
 	void *user;
 
 	struct keeper keeper;
@@ -106,13 +130,16 @@ struct agent {
 	struct {
 		int64_t rev; /* 0: none was answered yet */
 		int64_t at_ms;
+		int64_t asked_ms; /* when it was asked for what was answered then */
 	} probed;
 	/* private */
+	int64_t probe_asked_ms; /* the newest probe */
 	struct etcd_reader stream;
 	struct lister lister;
 	struct etcd_probe probe;
 	struct loop_task pump;
-	struct loop_timer connect_timer, call_timer, probe_timer, idle_timer, stop_timer;
+	struct loop_timer connect_timer, call_timer, probe_timer, idle_timer, stop_timer,
+		hold_timer, once_timer;
 	struct backoff backoff;
 	size_t endpoint_next;
 	uint32_t conn_count;
@@ -122,6 +149,14 @@ struct agent {
 	bool is_stopping, is_finished;
 	int stop_err;
 	struct watch *creating; /* one at a time, so that its answer can't be mistaken */
+	bool is_orphan_due; /* the one that was being created was taken out: its answer is still due */
+	int64_t orphan_id; /* to be cancelled; -1: none */
+	int64_t once_rev; /* --once: the revision at the start; 0: not known yet */
+	/* What holds up the stream, and the lister. */
+	struct agent_hold {
+		const struct feed *feed;
+		uint64_t steps; /* of it, when it was looked at last */
+	} stream_hold, list_hold;
 	struct watch *listing;
 	struct watch *probing;
 	struct watch *current; /* whose response is coming in; NULL: nobody's */
@@ -143,6 +178,18 @@ int agent_open(struct agent *a);
 /* Adds a watch with its sinks and loads its position. 0, or ERR_LIMIT: too many sinks. */
 int agent_add_watch(struct agent *a, struct watch *w, struct sink *const *sinks, size_t n);
 
+/* Takes a watch out, also while others run: its sinks are stopped (timeout_ms), its position is saved, and
+ * removed() is called from the loop. Then its memory is the owner's again. */
+void agent_remove_watch(struct agent *a, struct watch *w, int64_t timeout_ms);
+
+/* Forgets the position kept under a watch's name that is not added. 0, also when there was none; or an error of journal_forget(). */
+int agent_forget(struct agent *a, const char *name);
+
+/* Other settings (SIGHUP); the state file stays: the text of its path does too, where it is another one. What the old
+ * settings pointed to is not used any more. When endpoints or the user changed, a connection that fits them no
+ * more is replaced. */
+void agent_set_cfg(struct agent *a, const struct agent_cfg *cfg);
+
 /* Begins to connect. */
 void agent_start(struct agent *a);
 
@@ -155,7 +202,21 @@ void agent_retry(struct agent *a);
 /* Other certificates: used from the next connection on. */
 void agent_set_tls(struct agent *a, struct tls_context *tls);
 
-/* -- between agent.c and watch.c -- */
+/* -- between the files of the agent -- */
+
+void agent_init_stream(struct agent *a);
+/* The Watch stream ends, for all watches. */
+void agent_close_stream(struct agent *a);
+/* Offers again what was held up. */
+void agent_resume_stream(struct agent *a);
+/* The lister is done: tries to end the listing. */
+void agent_pump_listed(struct agent *a);
+/* Looks after what is held up, if anybody waits for it. */
+void agent_arm_hold(struct agent *a);
+/* At a stop: finishes when all sinks have ended. */
+void agent_check_stopped(struct agent *a);
+/* Endpoints in random order. */
+void agent_shuffle(struct agent *a);
 
 /* Whose turn it is, looked at again at the end of the turn. */
 void agent_wake(struct agent *a);
@@ -176,6 +237,10 @@ uint32_t agent_random(struct agent *a);
 bool agent_has_user(const struct agent *a);
 /* Whether a watch waits to be listed, or is being listed. */
 bool agent_has_list_due(const struct agent *a);
+/* What comes on the stream for w from now on is passed over. */
+void agent_detach(struct agent *a, struct watch *w);
+/* GONE is over for w. */
+void agent_watch_ended(struct agent *a, struct watch *w);
 
 void watch_init(struct watch *w, struct agent *a);
 /* What the state file says of it. */
@@ -206,5 +271,36 @@ void watch_list_failed(struct watch *w, const struct grpc_status *st);
 void watch_update(struct watch *w);
 /* The idle rule. */
 void watch_idle(struct watch *w);
+/* A sink of it has called wake(), has lost what it kept, or could not keep a key. */
+void watch_note_wake(struct watch *w, struct sink *s);
+void watch_relist(struct watch *w);
+/* Its listing is held up by a sink, and others wait for theirs: later. */
+void watch_list_held(struct watch *w);
+/* Begins to take it out; whether it has ended. */
+void watch_leave(struct watch *w, int64_t timeout_ms);
+/* If it is leaving, it waits for nothing more. */
+void watch_leave_now(struct watch *w);
+bool watch_has_ended(const struct watch *w);
+/* Whether it has processed everything up to rev, as far as can be told. */
+bool watch_has_caught_up(const struct watch *w, int64_t rev);
+/* --once: asks for the probe that watch_has_caught_up() waits for, if it does. */
+void watch_prove_past(struct watch *w);
+/* Other settings of the agent. */
+void watch_set_times(struct watch *w);
+
+/* -- between watch.c and watch_stream.c -- */
+
+void watch_set_state(struct watch *w, enum watch_state state);
+/* Tried again after a while. is_slow: a person must act first. */
+void watch_pause(struct watch *w, bool is_slow, const char *why);
+void watch_end_trouble(struct watch *w);
+/* The watch has proved to live: what was met before it counts no more. */
+void watch_prove(struct watch *w);
+bool watch_has_lived_long(const struct watch *w);
+/* Saves the position when it is due. */
+void watch_touch(struct watch *w);
+void watch_want_list(struct watch *w, enum sync_reason reason, int64_t compact_rev);
+/* Whether a position is held against the server's history before the watch is asked for. */
+bool watch_needs_proof(const struct watch *w);
 
 #endif

@@ -12,11 +12,16 @@ static int64_t scale(int64_t limit_ms, uint32_t random)
 	return (int64_t)((span * random) >> 32);
 }
 
-void backoff_init(struct backoff *b, int64_t min_ms, int64_t max_ms, uint32_t round_len)
+void backoff_set(struct backoff *b, int64_t min_ms, int64_t max_ms, uint32_t round_len)
 {
 	b->min_ms = min_ms;
 	b->max_ms = max_ms > min_ms ? max_ms : min_ms;
 	b->round_len = round_len ? round_len : 1;
+}
+
+void backoff_init(struct backoff *b, int64_t min_ms, int64_t max_ms, uint32_t round_len)
+{
+	backoff_set(b, min_ms, max_ms, round_len);
 	b->tries = 0;
 }
 

@@ -17,6 +17,9 @@ struct backoff {
 /* round_len: how many endpoints there are to be tried, at least 1. */
 void backoff_init(struct backoff *b, int64_t min_ms, int64_t max_ms, uint32_t round_len);
 
+/* Other bounds; what was tried counts on. */
+void backoff_set(struct backoff *b, int64_t min_ms, int64_t max_ms, uint32_t round_len);
+
 /* The delay before the next try: uniform in [0, limit], where limit is min_ms in the first round and
  * doubles with each try after it, up to max_ms. random: any 32 bits. */
 int64_t backoff_next_ms(struct backoff *b, uint32_t random);

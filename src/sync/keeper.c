@@ -21,7 +21,7 @@ static void keeper_fault(struct keeper *k, int err, const char *doing)
 	snprintf(why, sizeof(why), "cannot %s: %s", doing,
 		k->journal.flash.why ? k->journal.flash.why : err_text(err));
 	trouble_meet(&k->trouble, k->loop->now_ms, what, why,
-		"the positions stay in memory, tried again every 10 s");
+		"the positions stay in memory; it is tried again every 10 s");
 	k->retry_ms = k->loop->now_ms + KEEPER_RETRY_MS;
 	keeper_arm(k, k->retry_ms);
 }
@@ -188,6 +188,8 @@ int keeper_open(struct keeper *k)
 		return err;
 	if (err)
 		keeper_fault(k, err, "open");
+	else if (k->journal.flash.is_readonly)
+		keeper_fault(k, ERR_READONLY, "write");
 	return 0;
 }
 
@@ -227,6 +229,50 @@ void keeper_save(struct keeper *k, struct keeper_entry *e)
 {
 	e->was_saved = false;
 	keeper_touch(k, e);
+}
+
+void keeper_retry(struct keeper *k)
+{
+	if (!k->trouble.is_on)
+		return;
+	k->retry_ms = INT64_MIN;
+	keeper_run(k, false);
+}
+
+void keeper_remove(struct keeper *k, struct keeper_entry *e)
+{
+	struct keeper_entry **at = &k->entries;
+
+	if (k->cfg.path && e->pos->dirt != POSITION_CLEAN) {
+		e->was_saved = false; /* due at once */
+		keeper_run(k, false);
+	}
+	while (*at != e)
+		at = &(*at)->next;
+	*at = e->next;
+	e->next = NULL;
+}
+
+int keeper_forget(struct keeper *k, const char *name)
+{
+	struct journal *j = &k->journal;
+	int err = 0;
+
+	if (k->cfg.path && !keeper_is_ready(k))
+		return ERR_AGAIN;
+	for (size_t i = 0; i < CONFIG_JOURNAL_WATCH_COUNT && j->is_open && !err; i++) {
+		const struct journal_watch *w = &j->watches[i];
+
+		if (!w->is_known || !w->has_record || strcmp(w->name, name) != 0)
+			continue;
+		err = journal_forget(j, w->id, k->loop->now_ms);
+		if (!err)
+			err = journal_sync(j);
+		if (!err)
+			log_info("state file %s: the position of watch %s is forgotten",
+				k->cfg.path, name);
+	}
+	return err;
 }
 
 void keeper_close(struct keeper *k)

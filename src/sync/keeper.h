@@ -72,6 +72,16 @@ void keeper_touch(struct keeper *k, struct keeper_entry *e);
 /* Saves e now, whatever the interval: where a watch begins, or after a full synchronisation. */
 void keeper_save(struct keeper *k, struct keeper_entry *e);
 
+/* What could not be written is tried again now, not only when its time has come. */
+void keeper_retry(struct keeper *k);
+
+/* Saves e when it has moved, and takes it out. */
+void keeper_remove(struct keeper *k, struct keeper_entry *e);
+
+/* Forgets what is kept under a name that no entry has. 0, also when there is nothing, or the file is not open: then it must be
+ * asked for again. Else an error of journal_forget(). */
+int keeper_forget(struct keeper *k, const char *name);
+
 /* A clean stop: saves what has moved, and closes. */
 void keeper_close(struct keeper *k);
 

@@ -6,6 +6,12 @@ void position_init(struct position *p, int64_t idle_after_ms, int64_t settle_ms)
 	*p = (struct position){.idle_after_ms = idle_after_ms, .settle_ms = settle_ms};
 }
 
+void position_set_times(struct position *p, int64_t idle_after_ms, int64_t settle_ms)
+{
+	p->idle_after_ms = idle_after_ms;
+	p->settle_ms = settle_ms;
+}
+
 void position_load(struct position *p, int64_t rev, uint64_t cluster_id, uint64_t raft_term)
 {
 	p->rev = rev;
@@ -77,9 +83,7 @@ void position_note_event(struct position *p, int64_t now_ms)
 	p->quiet_since_ms = now_ms;
 }
 
-/* Whether an answer can be held against it. What the user gave may lie in the future, until a server has told that
- * it does not. */
-static bool position_is_firm(const struct position *p)
+bool position_is_firm(const struct position *p)
 {
 	return p->is_known && (!p->is_given || p->has_fitted);
 }

@@ -70,6 +70,9 @@ struct position {
 /* idle_after_ms is greater than settle_ms. Nothing is known at first. */
 void position_init(struct position *p, int64_t idle_after_ms, int64_t settle_ms);
 
+/* Other times for the idle rule. */
+void position_set_times(struct position *p, int64_t idle_after_ms, int64_t settle_ms);
+
 /* What was saved earlier. Clean. */
 void position_load(struct position *p, int64_t rev, uint64_t cluster_id, uint64_t raft_term);
 
@@ -92,6 +95,10 @@ void position_disconnected(struct position *p);
 
 /* An event was received, whatever becomes of it. */
 void position_note_event(struct position *p, int64_t now_ms);
+
+/* Whether an answer can be held against it. What the user gave may lie in the future, until a server has told that
+ * it does not. */
+bool position_is_firm(const struct position *p);
 
 /* A linearizable question is being sent. */
 void position_note_asked(struct position *p);

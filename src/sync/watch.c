@@ -7,23 +7,29 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crc32.h"
 #include "base/err.h"
 #include "base/log.h"
 
+enum {
+	WATCH_PAST_MS = 1000, /* so long without an event, and nothing of the past is to come */
+};
+
 static const char *watch_state_name(enum watch_state state)
 {
-	static const char *const names[] = {"off", "list", "create", "live", "pause"};
+	static const char *const names[] = {
+		"off", "list", "create", "live", "pause", "park", "gone"};
 
 	return names[state];
 }
 
-static void watch_set_state(struct watch *w, enum watch_state state)
+void watch_set_state(struct watch *w, enum watch_state state)
 {
 	if (w->state != state)
 		log_debug("watch %s: %s -> %s", w->name, watch_state_name(w->state),
 			watch_state_name(state));
 	w->state = state;
-	if (state != WATCH_CREATE && state != WATCH_PAUSE)
+	if (state != WATCH_CREATE && state != WATCH_PAUSE && state != WATCH_GONE)
 		loop_timer_clear(w->agent->loop, &w->timer);
 }
 
@@ -35,7 +41,7 @@ static void watch_meet_trouble(struct watch *w, const char *why, const char *the
 	trouble_meet(&w->trouble, w->agent->loop->now_ms, what, why, then);
 }
 
-static void watch_end_trouble(struct watch *w)
+void watch_end_trouble(struct watch *w)
 {
 	char what[160];
 
@@ -44,7 +50,7 @@ static void watch_end_trouble(struct watch *w)
 }
 
 /* The watch has proved to live: what was met before it counts no more. */
-static void watch_prove(struct watch *w)
+void watch_prove(struct watch *w)
 {
 	if (w->was_listed)
 		lister_forget_overtaken(&w->agent->lister);
@@ -53,7 +59,7 @@ static void watch_prove(struct watch *w)
 	watch_end_trouble(w);
 }
 
-static bool has_lived_long(const struct watch *w)
+bool watch_has_lived_long(const struct watch *w)
 {
 	return w->state == WATCH_LIVE &&
 	       w->agent->loop->now_ms - w->live_since_ms > w->agent->cfg.backoff_max_ms;
@@ -61,32 +67,32 @@ static bool has_lived_long(const struct watch *w)
 
 /* Saves the position when it is due; not before a linearizable answer has told the raft term that goes with it, for
  * without that a restored cluster may not be known again. */
-static void watch_touch(struct watch *w)
+void watch_touch(struct watch *w)
 {
 	if (w->is_checked)
 		keeper_touch(&w->agent->keeper, &w->entry);
 }
 
 /* Whether a position is held against the server's history before the watch is asked for. */
-static bool is_proof_needed(const struct watch *w)
+bool watch_needs_proof(const struct watch *w)
 {
-	return (w->pos.is_known && !w->pos.is_given) || w->synced_rev;
+	return position_is_firm(&w->pos) || w->synced_rev;
 }
 
 /* Tried again after a while. is_slow: a person must act first. */
-static void watch_pause(struct watch *w, bool is_slow, const char *why)
+void watch_pause(struct watch *w, bool is_slow, const char *why)
 {
 	struct agent *a = w->agent;
 	int64_t delay_ms;
 	char then[64];
 
-	if (has_lived_long(w))
+	if (watch_has_lived_long(w))
 		backoff_start_over(&w->backoff);
 	delay_ms = backoff_next_ms(&w->backoff, agent_random(a));
 	if (is_slow && w->backoff.tries > w->backoff.round_len)
 		delay_ms = backoff_slow_ms(&w->backoff, agent_random(a));
-	snprintf(then, sizeof(then), "tried again in %" PRId64 ".%03" PRId64 " s", delay_ms / 1000,
-		delay_ms % 1000);
+	snprintf(then, sizeof(then), "it is tried again in %" PRId64 ".%03" PRId64 " s",
+		delay_ms / 1000, delay_ms % 1000);
 	watch_meet_trouble(w, why, then);
 	watch_set_state(w, WATCH_PAUSE);
 	loop_timer_set(a->loop, &w->timer, delay_ms);
@@ -109,6 +115,10 @@ static void on_timer(struct loop_timer *timer)
 			timeout_ms);
 		return;
 	}
+	if (w->state == WATCH_GONE) {
+		agent_watch_ended(a, w);
+		return;
+	}
 	w->is_denied = false;
 	watch_set_state(w, WATCH_OFF);
 	/* What was denied may have been the proof that it needs. */
@@ -127,22 +137,38 @@ void watch_retry(struct watch *w)
 	}
 }
 
+static void on_leave_timer(struct loop_timer *timer)
+{
+	watch_leave_now(timer->user);
+}
+
 void watch_init(struct watch *w, struct agent *a)
 {
 	w->agent = a;
 	w->state = WATCH_OFF;
+	w->cancel_id = -1;
 	w->timer.fn = on_timer;
 	w->timer.user = w;
+	w->is_leaving = false;
+	w->leave_timer = (struct loop_timer){.fn = on_leave_timer, .user = w};
 	position_init(&w->pos, a->cfg.idle_after_ms, a->cfg.probe_interval_ms);
 	feed_init(&w->feed, w->name, a->cfg.max_value_len);
 	backoff_init(&w->backoff, a->cfg.backoff_min_ms, a->cfg.backoff_max_ms, 1);
 	trouble_init(&w->trouble, a->cfg.backoff_max_ms);
 }
 
-static void watch_want_list(struct watch *w, enum sync_reason reason, int64_t compact_rev)
+void watch_want_list(struct watch *w, enum sync_reason reason, int64_t compact_rev)
 {
 	w->is_list_due = true;
 	w->sync = (struct sink_sync){.reason = reason, .compact_revision = compact_rev};
+}
+
+/* Whether nothing can have happened between what the state file knows and p. Revisions of another cluster, or of one
+ * that was restored since, prove nothing. */
+static bool is_made_up_for(const struct position *p, const struct journal_record *record)
+{
+	return p->is_known && record->position_rev >= p->rev && record->raft_term <= p->raft_term &&
+	       (!record->cluster_id || !p->cluster_id || record->cluster_id == p->cluster_id);
 }
 
 /*
@@ -153,22 +179,54 @@ static void on_found_late(struct keeper_entry *e, const struct journal_record *r
 {
 	struct watch *w = (struct watch *)((char *)e - offsetof(struct watch, entry));
 
-	if (w->syncs || w->is_list_due ||
-		(w->pos.is_known && record && record->position_rev >= w->pos.rev))
+	if (w->syncs || w->is_list_due || (record && is_made_up_for(&w->pos, record)))
 		return;
-	log_warn(
-		"watch %s: the state file can be read now, and holds an older position: full synchronisation",
+	log_warn("watch %s: the state file can be read now, and holds an older position or one of "
+		 "another history: full synchronisation",
 		w->name);
 	watch_want_list(w, SYNC_STATE, 0);
 	position_forget(&w->pos);
-	if (w->state == WATCH_LIVE || w->state == WATCH_CREATE)
-		w->agent->is_stream_stale = true;
 	agent_wake(w->agent);
+}
+
+/* What a saved position covers is on storage before it. */
+static int on_settle(struct keeper_entry *e)
+{
+	struct watch *w = (struct watch *)((char *)e - offsetof(struct watch, entry));
+
+	for (size_t i = 0; i < w->feed.sink_count; i++) {
+		struct sink *s = w->feed.sinks[i];
+		int err = s->ops->settle ? s->ops->settle(s) : 0;
+
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* Positions belong to it. */
+static uint32_t watch_identity(const struct watch *w)
+{
+	uint32_t id = journal_watch_id(
+		w->name, w->range.key, w->range.key_len, w->range.end, w->range.end_len);
+
+	for (size_t i = 0; i < w->feed.sink_count; i++) {
+		uint64_t n = w->feed.sinks[i]->identity;
+		uint8_t bytes[8];
+
+		for (size_t at = 0; at < sizeof(bytes); at++)
+			bytes[at] = (uint8_t)(n >> 8 * at);
+		if (n)
+			id = crc32_update(id, bytes, sizeof(bytes));
+	}
+	return id;
 }
 
 void watch_load(struct watch *w)
 {
 	w->entry.found_late = on_found_late;
+	w->entry.settle = on_settle;
+	w->entry.id = watch_identity(w);
 	switch (keeper_add(&w->agent->keeper, &w->entry)) {
 	case JOURNAL_FOUND:
 		log_info("watch %s: resumes after revision %" PRId64, w->name, w->pos.rev);
@@ -193,6 +251,7 @@ void watch_connected(struct watch *w)
 
 void watch_stream_closed(struct watch *w)
 {
+	w->cancel_id = -1;
 	if (w->state == WATCH_CREATE || w->state == WATCH_LIVE)
 		watch_set_state(w, WATCH_OFF);
 	if (!w->feed.is_listing)
@@ -266,13 +325,13 @@ static int watch_pump_create(struct watch *w)
 	struct agent *a = w->agent;
 	int err;
 
-	if (a->creating || a->is_held || a->is_stream_stale)
+	if (a->creating || a->is_orphan_due || a->is_held || a->is_stream_stale)
 		return 0;
 	/* Where the server allows one stream only, listings come first: they need it too. */
 	if (grpc_channel_max_calls(&a->session.channel) < 2 && agent_has_list_due(a) &&
 		!feed_is_mid_event(&w->feed))
 		return 0;
-	if (is_proof_needed(w) && !w->is_checked)
+	if (watch_needs_proof(w) && !w->is_checked)
 		return 0;
 	if ((w->pos.is_known || w->synced_rev) && !a->session.is_version_settled)
 		return 0;
@@ -305,7 +364,7 @@ static int watch_pump_early(struct watch *w)
 	int err;
 
 	if (a->listing != w || !w->feed.is_listing || a->is_held || a->creating ||
-		a->is_stream_stale || !a->session.is_version_settled ||
+		a->is_orphan_due || a->is_stream_stale || !a->session.is_version_settled ||
 		(a->watches->next && (!w->was_listed || has_other_mid_event(w))) ||
 		grpc_channel_max_calls(&a->session.channel) < 2)
 		return 0;
@@ -320,7 +379,7 @@ static int watch_pump_list(struct watch *w)
 	struct agent *a = w->agent;
 	int err;
 
-	if (a->listing && a->listing != w)
+	if (a->listing ? a->listing != w : !feed_is_ready(&w->feed))
 		return 0;
 	/* Where the server allows one stream only, the listing needs it; but first another watch
 	 * goes on with the event that it has begun, for they may share an output. */
@@ -340,8 +399,75 @@ static int watch_pump_list(struct watch *w)
 	return err ? err : watch_pump_early(w);
 }
 
+/* Leaves the stream, which others may go on with. */
+static void watch_detach(struct watch *w, enum watch_state state)
+{
+	if (w->state == WATCH_LIVE)
+		w->cancel_id = w->id;
+	agent_detach(w->agent, w);
+	watch_set_state(w, state);
+	feed_restart(&w->feed);
+}
+
+static void watch_leave_park(struct watch *w)
+{
+	watch_set_state(w, WATCH_OFF);
+	/* Its key may have been denied meanwhile, which a watch that is parked takes no note of. */
+	w->is_denied = false;
+	if (!w->is_checked)
+		w->agent->is_probe_due = true;
+	agent_wake(w->agent);
+}
+
+/* Its sinks: whether they are worth a watch. */
+static void watch_pump_sinks(struct watch *w)
+{
+	struct feed *f = &w->feed;
+
+	if (w->state != WATCH_LIVE && w->state != WATCH_OFF && w->state != WATCH_PARK)
+		return;
+	if (w->state == WATCH_LIVE && w->is_list_due)
+		watch_detach(w, WATCH_OFF);
+	/* What the others are in the middle of would come once more from its beginning, and never to its end
+	 * if it is long and this one wakes often. */
+	if (feed_can_catch_up(f) && !(w->state == WATCH_LIVE && feed_is_mid_event(f))) {
+		if (w->state == WATCH_LIVE)
+			watch_detach(w, WATCH_OFF);
+		feed_catch_up(f);
+	}
+	/* A listing is for all of them. */
+	if (w->is_list_due || !feed_is_parked(f)) {
+		if (w->state == WATCH_PARK)
+			watch_leave_park(w);
+		return;
+	}
+	if (w->state != WATCH_PARK)
+		watch_detach(w, WATCH_PARK);
+}
+
+static int watch_pump_cancel(struct watch *w)
+{
+	int err;
+
+	if (w->cancel_id < 0)
+		return 0;
+	err = etcd_reader_cancel(&w->agent->stream, w->cancel_id);
+	if (err == ERR_AGAIN)
+		return err;
+	w->cancel_id = -1;
+	return 0;
+}
+
 int watch_pump(struct watch *w)
 {
+	int err;
+
+	if (w->agent->current != w)
+		watch_leave_now(w);
+	watch_pump_sinks(w);
+	err = watch_pump_cancel(w);
+	if (err)
+		return err;
 	if (w->state == WATCH_OFF) {
 		if (!w->pos.is_known && !w->synced_rev && !w->is_list_due && w->want_first_list)
 			watch_want_list(w, SYNC_FIRST, 0);
@@ -358,343 +484,124 @@ int watch_pump(struct watch *w)
 	}
 }
 
-/* -- whether the server is of the position's history ------------------------------------------ */
+/* -- its sinks -------------------------------------------------------------------------------- */
 
-/* What answers are held against: the position, or what it will be when the sinks have processed the
- * listing that was handed over. */
-static struct position watch_expected(const struct watch *w)
+void watch_note_wake(struct watch *w, struct sink *s)
 {
-	struct position p = w->pos;
-
-	if (w->synced_rev) {
-		position_restart(&p, w->synced_rev, &w->sync_header);
-		p.asked_rev = w->asked_synced_rev;
-	}
-	return p;
+	feed_note_wake(&w->feed, s);
+	watch_update(w);
 }
 
-void watch_note_asked(struct watch *w)
-{
-	position_note_asked(&w->pos);
-	w->asked_synced_rev = w->synced_rev;
-}
-
-/*
- * An answer does not fit. The first time it is held for a fault of this server or this connection,
- * which is dropped; when the next one says the same, a full synchronisation is due. The endpoints are
- * dialled in turn, so the next one is another member's wherever another member answers.
- */
-static void watch_suspect(struct watch *w, enum position_fit fit, const struct etcd_header *header)
+void watch_relist(struct watch *w)
 {
 	struct agent *a = w->agent;
 
-	if (w->suspect == fit && w->suspect_conn != a->conn_count) {
-		log_warn("watch %s: %s: position %" PRId64 " (cluster %" PRIu64
-			 ", raft term %" PRIu64 "), the server says revision %" PRId64
-			 " (cluster %" PRIu64 ", raft term %" PRIu64 "): full synchronisation",
-			w->name,
-			fit == POSITION_OTHER_CLUSTER
-				? "it is another cluster"
-				: "the cluster is behind, restored from a backup",
-			w->pos.rev, w->pos.cluster_id, w->pos.raft_term, header->revision,
-			header->cluster_id, header->raft_term);
-		w->suspect = POSITION_FITS;
-		watch_want_list(w, fit == POSITION_OTHER_CLUSTER ? SYNC_CLUSTER : SYNC_ROLLBACK, 0);
-		return;
+	log_warn("watch %s: what its mirror held is in doubt: full synchronisation", w->name);
+	w->entry.id = watch_identity(w);
+	w->entry.saved_rev = -1;
+	w->synced_rev = 0;
+	position_forget(&w->pos);
+	watch_want_list(w, SYNC_FIRST, 0);
+	if (a->listing == w) {
+		agent_detach(a, w);
+		watch_set_state(w, WATCH_OFF);
 	}
-	w->suspect = fit;
-	w->suspect_conn = a->conn_count;
-	agent_drop(a, ERR_STATUS,
-		fit == POSITION_OTHER_CLUSTER ? "cluster id %" PRIu64 " at revision %" PRId64
-						" is not the position's; asking again"
-					      : "raft term %" PRIu64 " and revision %" PRId64
-						" are behind the position; asking again",
-		fit == POSITION_OTHER_CLUSTER ? header->cluster_id : header->raft_term,
-		header->revision);
+	agent_wake(a);
 }
 
-bool watch_probed(struct watch *w, const struct etcd_header *header)
+void watch_list_held(struct watch *w)
 {
-	const struct position expected = watch_expected(w);
-	enum position_fit fit = position_judge(&expected, header);
+	agent_detach(w->agent, w);
+	watch_pause(w, false, "a sink takes nothing, and others wait to be listed");
+}
 
-	if (w->is_list_due)
-		return true;
-	if (fit != POSITION_FITS) {
-		watch_suspect(w, fit, header);
-		return w->is_list_due;
+void watch_leave(struct watch *w, int64_t timeout_ms)
+{
+	if (w->state == WATCH_LIVE)
+		w->cancel_id = w->id;
+	agent_detach(w->agent, w);
+	watch_set_state(w, WATCH_GONE);
+	if (!w->feed.is_listing)
+		feed_restart(&w->feed);
+	for (size_t i = 0; i < w->feed.sink_count; i++) {
+		struct sink *s = w->feed.sinks[i];
+
+		if (s->ops->stop)
+			s->ops->stop(s, timeout_ms);
 	}
-	w->suspect = POSITION_FITS;
-	w->is_checked = true;
-	if (has_lived_long(w))
-		watch_prove(w);
-	position_note_probe(&w->pos, w->agent->loop->now_ms, header);
-	if (w->pos.dirt != POSITION_CLEAN)
-		keeper_touch(&w->agent->keeper, &w->entry);
+	/* Also when all have ended at once: it is told from the loop. */
+	loop_timer_set(w->agent->loop, &w->timer, watch_has_ended(w) ? 0 : timeout_ms);
+}
+
+void watch_leave_now(struct watch *w)
+{
+	if (!w->is_leaving)
+		return;
+	w->is_leaving = false;
+	loop_timer_clear(w->agent->loop, &w->leave_timer);
+	watch_leave(w, w->leave_timeout_ms);
+}
+
+bool watch_has_ended(const struct watch *w)
+{
+	for (size_t i = 0; i < w->feed.sink_count; i++) {
+		const struct sink *s = w->feed.sinks[i];
+
+		if (s->ops->stop && !s->is_stopped)
+			return false;
+	}
 	return true;
 }
 
-void watch_denied(struct watch *w, const char *why)
+/* When a server that was asked for the past has long sent it. */
+static int64_t watch_past_ms(const struct watch *w)
 {
-	w->is_denied = true;
-	/* A watch that runs goes on: etcd checks permissions only when it is created. */
-	if (w->state == WATCH_OFF && is_proof_needed(w) && !w->is_checked)
-		watch_pause(w, true, why);
+	int64_t newest_ms = w->live_since_ms > w->event_ms ? w->live_since_ms : w->event_ms;
+
+	return newest_ms + WATCH_PAST_MS;
 }
 
-/* -- the stream ------------------------------------------------------------------------------- */
-
-int watch_answer_begin(struct watch *w, const struct etcd_answer *answer)
+bool watch_has_caught_up(const struct watch *w, int64_t rev)
 {
-	const struct position expected = watch_expected(w);
-	enum position_fit fit = position_judge_cluster(&expected, &answer->header);
+	const struct agent *a = w->agent;
+	int64_t past_ms = watch_past_ms(w);
 
-	if (fit == POSITION_FITS)
-		return 0;
-	watch_suspect(w, fit, &answer->header);
-	if (w->is_list_due) {
-		if (w->agent->creating == w)
-			w->agent->creating = NULL;
-		watch_set_state(w, WATCH_OFF);
-		w->agent->is_stream_stale = true;
-		agent_wake(w->agent);
-	}
-	return ERR_AGAIN; /* nothing more is wanted of this stream */
+	if (!w->pos.is_known || w->synced_rev || w->is_list_due || feed_is_waiting(&w->feed))
+		return false;
+	if (w->feed.closed_rev >= rev || w->pos.rev >= rev)
+		return true;
+	/*
+	 * No server tells when a watch has seen the past, but all send it at their next tick of 100 ms. What was
+	 * sent before a later answer has come with it: a network that stands still is not taken for quiet.
+	 */
+	return w->state == WATCH_LIVE && !a->stream.is_blocked && !a->stream.is_in_message &&
+	       a->loop->now_ms >= past_ms &&
+	       (a->probed.asked_ms >= past_ms || grpc_channel_max_calls(&a->session.channel) < 2);
 }
 
-static void watch_created(struct watch *w, const struct etcd_answer *answer)
+void watch_prove_past(struct watch *w)
 {
-	/* Its raft term may be an isolated member's own: only a linearizable answer tells one, as the
-	 * probe before it did. */
-	const struct etcd_header header = {.cluster_id = answer->header.cluster_id,
-		.revision = answer->header.revision,
-		.raft_term = w->pos.raft_term,
-		.is_present = answer->header.is_present};
 	struct agent *a = w->agent;
+	int64_t now_ms = a->loop->now_ms, past_ms = watch_past_ms(w);
 
-	if (answer->watch_id < 0 || agent_has_id(a, answer->watch_id)) {
-		agent_drop(a, ERR_PROTO, "watch id %" PRId64 " cannot be", answer->watch_id);
+	if (w->state != WATCH_LIVE || now_ms < past_ms || a->probed.asked_ms >= past_ms ||
+		etcd_probe_is_running(&a->probe))
 		return;
-	}
-	a->creating = NULL;
-	w->id = answer->watch_id;
-	w->live_since_ms = a->loop->now_ms;
-	w->is_synced = true;
-	w->was_relogged = false;
-	watch_set_state(w, WATCH_LIVE);
-	/* What was quiet before the watch was there does not count. */
-	position_connected(&w->pos, a->loop->now_ms);
-	position_note_header(&w->pos, &answer->header);
-	if (!w->pos.is_known && !w->synced_rev && answer->header.revision > 0) {
-		position_restart(&w->pos, header.revision, &header);
-		feed_set_closed(&w->feed, w->pos.rev);
-		watch_touch(w);
-		log_info("watch %s: starts after revision %" PRId64, w->name, w->pos.rev);
-	}
-	/* Behind a listing it must first survive: compaction may have been faster. */
-	if (!w->was_listed)
-		watch_end_trouble(w);
-	agent_proved(a);
-}
-
-static void watch_compacted(struct watch *w, int64_t compact_rev)
-{
-	struct agent *a = w->agent;
-	char why[128];
-
-	snprintf(why, sizeof(why),
-		"what came after revision %" PRId64 " has been compacted (compact revision %" PRId64
-		")",
-		w->pos.is_known ? w->pos.rev : w->feed.closed_rev, compact_rev);
-	/* Compaction was faster than the last listing. */
-	if (w->was_listed)
-		lister_note_overtaken(&a->lister);
-	watch_want_list(w, SYNC_COMPACTED, compact_rev);
-	if (w->was_listed) {
-		watch_pause(w, false, why);
+	if (a->probe_asked_ms >= past_ms && now_ms - a->probe_asked_ms < WATCH_PAST_MS)
 		return;
-	}
-	log_info("watch %s: %s: full synchronisation", w->name, why);
-	watch_set_state(w, WATCH_OFF);
-}
-
-/* etcd gives the text of a Go error, "rpc error: code = X desc = Y": Y is what a person needs. */
-static void reason_show(char *dst, size_t cap, const struct etcd_answer *answer)
-{
-	static const char mark[] = " desc = ";
-	size_t at = 0, len = sizeof(mark) - 1;
-
-	for (size_t i = 0; !at && i + len <= answer->reason_len; i++) {
-		if (memcmp(answer->reason + i, mark, len) == 0)
-			at = i + len;
-	}
-	log_show(dst, cap, answer->reason + at, answer->reason_len - at);
-}
-
-static void watch_canceled(struct watch *w, const struct etcd_answer *answer)
-{
-	struct agent *a = w->agent;
-	char shown[LOG_SHOW_MAX];
-	enum etcd_verdict verdict = ETCD_VERDICT_COMPACTED;
-
-	if (a->creating == w)
-		a->creating = NULL;
-	reason_show(shown, sizeof(shown), answer);
-	if (answer->compact_rev <= 0)
-		verdict =
-			etcd_reason_verdict(answer->reason, answer->reason_len, agent_has_user(a));
-	/* A login that is no longer good looks like a missing permission to servers before 3.4.22
-	 * and 3.5.6. */
-	if (verdict == ETCD_VERDICT_DENIED && agent_has_user(a) && !w->was_relogged) {
-		w->was_relogged = true;
-		verdict = ETCD_VERDICT_LOGIN;
-	}
-	switch (verdict) {
-	case ETCD_VERDICT_COMPACTED:
-		watch_compacted(w, answer->compact_rev);
-		break;
-	case ETCD_VERDICT_LOGIN:
-		watch_set_state(w, WATCH_OFF);
-		agent_relogin(a, true, shown);
-		break;
-	case ETCD_VERDICT_DENIED:
-	case ETCD_VERDICT_REFUSED:
-		watch_pause(w, true, shown);
-		break;
-	default:
-		watch_pause(w, false, *shown ? shown : "cancelled by the server without a reason");
-		break;
-	}
-	agent_watch_gone(a);
-}
-
-int watch_answer_end(struct watch *w, const struct etcd_answer *answer)
-{
-	bool is_progress = !answer->event_count && !answer->is_created && !answer->is_canceled &&
-			   !answer->is_fragment && !answer->compact_rev;
-	int err = 0;
-
-	if (answer->is_canceled) {
-		watch_canceled(w, answer);
-		return 0;
-	}
-	if (answer->is_created) {
-		watch_created(w, answer);
-		return 0;
-	}
-	if (is_progress && answer->header.revision > 0)
-		err = feed_progress(&w->feed, answer->header.revision);
-	if (err)
-		return err;
-	if (answer->event_count) {
-		if (!answer->is_fragment)
-			feed_close(&w->feed);
-		watch_prove(w);
-		backoff_start_over(&w->backoff);
-	} else if (is_progress) {
-		watch_prove(w);
-	}
-	watch_update(w);
-	return 0;
-}
-
-int watch_event(struct watch *w, const struct etcd_event *e)
-{
-	struct agent *a = w->agent;
-	int err = feed_event(&w->feed, e);
-
-	if (err != ERR_HISTORY)
-		return err;
-	/* Half of an event was given to a sink, and the server does not tell it again: the first time
-	 * another connection is asked, the second time everything. */
-	if (!w->is_history_doubtful || w->suspect_conn == a->conn_count) {
-		w->is_history_doubtful = true;
-		w->suspect_conn = a->conn_count;
-		return err;
-	}
-	log_warn("watch %s: an event that had begun does not come again: full synchronisation",
-		w->name);
-	watch_want_list(w, SYNC_ROLLBACK, 0);
-	watch_set_state(w, WATCH_OFF);
-	a->is_stream_stale = true;
+	a->is_probe_due = true;
 	agent_wake(a);
-	return ERR_AGAIN;
 }
 
-/* -- the listing ------------------------------------------------------------------------------ */
-
-int watch_list_begin(struct watch *w, int64_t rev, const struct etcd_header *header)
+void watch_set_times(struct watch *w)
 {
-	int err;
+	const struct agent_cfg *cfg = &w->agent->cfg;
 
-	w->sync.revision = rev;
-	w->sync_header = *header;
-	w->is_checked = true; /* a listing is linearizable */
-	err = feed_list_begin(&w->feed, &w->sync);
-	if (err)
-		return err;
-	log_info("watch %s: full synchronisation (%s) as of revision %" PRId64, w->name,
-		sync_reason_name(w->sync.reason), rev);
-	w->synced_rev = 0;
-	position_forget(&w->pos);
-	agent_wake(w->agent);
-	return 0;
-}
-
-void watch_listed(struct watch *w)
-{
-	struct agent *a = w->agent;
-
-	w->is_list_due = false;
-	w->was_listed = true;
-	w->synced_rev = w->sync.revision;
-	w->syncs++;
-	w->last_reason = w->sync.reason;
-	if (a->is_held) {
-		a->is_held = false;
-		watch_set_state(w, WATCH_CREATE);
-		loop_timer_set(a->loop, &w->timer, a->cfg.session.command_timeout_ms);
-	} else {
-		watch_set_state(w, WATCH_OFF);
-	}
-	watch_update(w);
-}
-
-void watch_list_failed(struct watch *w, const struct grpc_status *st)
-{
-	struct agent *a = w->agent;
-	char shown[LOG_SHOW_MAX + 32];
-	enum etcd_verdict verdict = etcd_status_verdict(st, agent_has_user(a));
-
-	if (w->feed.is_listing)
-		feed_list_abort(&w->feed);
-	/* What was opened early belongs to this listing. */
-	if (a->is_held) {
-		a->is_held = false;
-		a->is_stream_stale = true;
-		a->creating = NULL;
-	}
-	watch_set_state(w, WATCH_OFF);
-	etcd_status_show(shown, sizeof(shown), st);
-	switch (verdict) {
-	case ETCD_VERDICT_COMPACTED:
-		lister_note_overtaken(&a->lister);
-		watch_pause(w, false, "compaction overtook the listing");
-		break;
-	case ETCD_VERDICT_LOGIN:
-		agent_relogin(a, true, shown);
-		break;
-	case ETCD_VERDICT_DENIED:
-	case ETCD_VERDICT_REFUSED:
-		watch_pause(w, true, shown);
-		break;
-	case ETCD_VERDICT_SLOWER:
-		watch_pause(w, false, shown);
-		break;
-	default:
-		agent_drop(a, ERR_STATUS, "listing: %s", shown);
-		break;
-	}
+	position_set_times(&w->pos, cfg->idle_after_ms, cfg->probe_interval_ms);
+	backoff_set(&w->backoff, cfg->backoff_min_ms, cfg->backoff_max_ms, 1);
+	w->trouble.min_gap_ms = cfg->backoff_max_ms;
+	w->feed.max_value_len = cfg->max_value_len;
+	watch_touch(w); /* what is due may be due earlier */
 }
 
 /* -- what is processed ------------------------------------------------------------------------ */
@@ -711,13 +618,14 @@ void watch_update(struct watch *w)
 			return;
 		position_restart(&w->pos, done_rev, &w->sync_header);
 		w->synced_rev = 0;
-		log_info("watch %s: synchronised, position %" PRId64, w->name, w->pos.rev);
+		log_info("watch %s: synchronised (%s), position %" PRId64, w->name,
+			sync_reason_name(w->last_reason), w->pos.rev);
 		keeper_save(k, &w->entry);
 		return;
 	}
 	if (!w->pos.is_known) {
-		/* A server whose headers tell no revision. */
-		if (w->state != WATCH_LIVE || !done_rev)
+		/* A server whose headers tell no revision. Where a listing is due nothing is known before it. */
+		if (w->state != WATCH_LIVE || !done_rev || w->is_list_due)
 			return;
 		position_restart(&w->pos, done_rev, &(struct etcd_header){0});
 		has_moved = true;
@@ -740,6 +648,5 @@ void watch_idle(struct watch *w)
 		return;
 	log_debug("watch %s: idle, position %" PRId64, w->name, w->pos.rev);
 	watch_prove(w);
-	feed_advance(&w->feed, w->pos.rev);
 	keeper_touch(&a->keeper, &w->entry);
 }

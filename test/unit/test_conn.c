@@ -276,18 +276,34 @@ static void test_last_words(void **state)
 static void test_refused(void **state)
 {
 	struct client cl;
-	char expected[128];
-	uint16_t port = closed_port();
 
 	(void)state;
-	client_set_up(&cl, "127.0.0.1", port, 5000);
+	client_set_up(&cl, "127.0.0.1", closed_port(), 5000);
 	conn_open(&cl.conn, &cl.target);
 	assert_int_equal(cl.failed, 0);
 	turn_until(&cl, &cl.failed, 1);
 	assert_int_equal(cl.err, ERR_REFUSED);
+	/* The owner names the target: its address is told only where the target is a name. */
+	assert_string_equal(cl.why, "connection refused");
+	assert_string_equal(conn_why(&cl.conn), "connection refused");
+	expect_clean(&cl);
+}
+
+static void test_address_of_a_name_is_told(void **state)
+{
+	struct client cl;
+	char expected[128];
+	uint16_t port = closed_port();
+
+	(void)state;
+	client_set_up(&cl, "localhost", port, 5000);
+	conn_open(&cl.conn, &cl.target);
+	turn_until(&cl, &cl.failed, 1);
 	snprintf(expected, sizeof(expected), "connect to 127.0.0.1:%u: connection refused", port);
+	if (strchr(cl.why, '['))
+		snprintf(expected, sizeof(expected), "connect to [::1]:%u: connection refused",
+			port);
 	assert_string_equal(cl.why, expected);
-	assert_string_equal(conn_why(&cl.conn), expected);
 	expect_clean(&cl);
 }
 
@@ -333,7 +349,7 @@ static void test_unreachable(void **state)
 	assert_int_equal(cl.failed, 0);
 	turn_until(&cl, &cl.failed, 1);
 	assert_true(cl.err < 0 && cl.err != ERR_AGAIN);
-	assert_non_null(strstr(cl.why, "255.255.255.255:1"));
+	assert_string_equal(cl.why, err_text(cl.err));
 	expect_clean(&cl);
 }
 
@@ -341,7 +357,6 @@ static void test_deadline_of_connect(void **state)
 {
 	struct blackhole b;
 	struct client cl;
-	char expected[128];
 
 	(void)state;
 	blackhole_open(&b);
@@ -349,8 +364,7 @@ static void test_deadline_of_connect(void **state)
 	conn_open(&cl.conn, &cl.target);
 	turn_until(&cl, &cl.failed, 1);
 	assert_int_equal(cl.err, ERR_TIMEOUT);
-	snprintf(expected, sizeof(expected), "no answer from 127.0.0.1:%u within 150 ms", b.port);
-	assert_string_equal(cl.why, expected);
+	assert_string_equal(cl.why, "no answer within 150 ms");
 	expect_clean(&cl);
 	blackhole_close(&b);
 }
@@ -484,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_reading_paused),
 		cmocka_unit_test(test_last_words),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_address_of_a_name_is_told),
 		cmocka_unit_test(test_reopen_in_callback),
 		cmocka_unit_test(test_close_in_callback),
 		cmocka_unit_test(test_unreachable),

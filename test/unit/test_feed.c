@@ -41,6 +41,9 @@ struct scribe {
 	char trace[TRACE_MAX];
 	size_t len;
 	uint32_t busy; /* one call in so many is refused; 0: none */
+	int code; /* what every call is answered with; 0: it is taken */
+	uint32_t late; /* one call in so many begins a time in which nothing is taken; 0: none */
+	bool is_late;
 	int64_t committed;
 	bool is_in_event;
 	int64_t event_rev; /* of the event that was begun last */
@@ -57,8 +60,14 @@ __attribute__((format(printf, 2, 3))) static int scribe_write(struct sink *s, co
 	va_list ap;
 	int n;
 
+	if (w->code)
+		return w->code;
 	if (w->busy && rnd(w->busy) == 0)
 		return ERR_AGAIN;
+	if (w->late && rnd(w->late) == 0)
+		w->is_late = true;
+	if (w->is_late)
+		return rnd(2) ? ERR_BUSY : ERR_NOSPACE;
 	va_start(ap, fmt);
 	n = vsnprintf(w->trace + w->len, sizeof(w->trace) - w->len, fmt, ap);
 	va_end(ap);
@@ -92,6 +101,12 @@ static ssize_t on_value(struct sink *s, const struct etcd_event *e, enum etcd_va
 	size_t take = w->busy ? rnd((uint32_t)len + 1) : len;
 
 	assert_true(w->is_in_event);
+	if (w->code)
+		return w->code;
+	if (w->late && rnd(w->late) == 0)
+		w->is_late = true;
+	if (w->is_late)
+		return rnd(2) ? 0 : ERR_IO;
 	/* After a break the event comes again, perhaps elsewhere; it is the one whose bytes come. */
 	assert_int_equal(e->mod_rev, w->event_rev);
 	assert_true(which == ETCD_VALUE || e->has_prev);
@@ -266,6 +281,381 @@ static void each_event_reaches_each_sink_exactly_once(void **state)
 }
 
 static const struct happening one = {1, "a", "x"}, two = {2, "b", "y"};
+
+/* -- sinks that are left behind --------------------------------------------------------------- */
+
+/* None that follows a keeper has an event that it does not have, whole. */
+static void expect_followed(void)
+{
+	size_t len = scribes[2].len;
+
+	while (len && scribes[2].trace[len - 1] != ' ')
+		len--;
+	if (strncmp(scribes[2].trace, scribes[0].trace, len) != 0)
+		fail_msg("the follower is ahead of its keeper:\n%s\n%s", scribes[2].trace,
+			scribes[0].trace);
+}
+
+/* What the owner does between two calls: those who sleep are left behind, or wake. Whether the stream must begin anew. */
+static bool let_time_pass(void)
+{
+	if (rnd(3) == 0)
+		feed_leave_blocked(&feed);
+	for (size_t i = 0; i < SINKS; i++) {
+		if (rnd(8))
+			continue;
+		scribes[i].is_late = false;
+		feed_note_wake(&feed, &scribes[i].sink);
+	}
+	if (!feed_can_catch_up(&feed) || rnd(3))
+		return false;
+	feed_catch_up(&feed);
+	return true;
+}
+
+/* As send_event(), with feed_catch_up() for a connection that breaks. */
+static bool send_late_event(const struct happening *h)
+{
+	struct etcd_event e = {.key = (const uint8_t *)h->key,
+		.key_len = strlen(h->key),
+		.value_len = strlen(h->value),
+		.mod_rev = h->rev};
+	size_t at = 0;
+
+	while (feed_event(&feed, &e)) {
+		if (let_time_pass())
+			return false;
+	}
+	while (at < e.value_len) {
+		size_t piece = 1 + rnd((uint32_t)(e.value_len - at));
+
+		at += (size_t)feed_value(&feed, ETCD_VALUE, (const uint8_t *)h->value + at, piece);
+		if (let_time_pass())
+			return false;
+	}
+	while (feed_event_end(&feed, &e)) {
+		if (let_time_pass())
+			return false;
+	}
+	expect_followed();
+	return !let_time_pass();
+}
+
+static bool connect_late(void)
+{
+	int64_t from = feed.closed_rev + 1;
+
+	feed_restart(&feed);
+	for (size_t i = 0; i < history_len; i++) {
+		if (history[i].rev < from)
+			continue;
+		if (i && history[i].rev != history[i - 1].rev && rnd(3) == 0)
+			feed_close(&feed);
+		if (!send_late_event(&history[i]))
+			return false;
+	}
+	feed_close(&feed);
+	return true;
+}
+
+static int64_t lowest_committed(void)
+{
+	int64_t rev = INT64_MAX;
+
+	for (size_t i = 0; i < SINKS; i++)
+		rev = scribes[i].committed < rev ? scribes[i].committed : rev;
+	return rev;
+}
+
+/* A keeper, one that stands alone and a follower, each of which sleeps now and then. */
+static void each_sink_gets_exactly_what_it_has_missed(void **state)
+{
+	(void)state;
+	for (uint32_t s = 1; s <= SEEDS; s++) {
+		seed = s * 2654435761U;
+		make_history();
+		set_up(SINKS, 0);
+		for (size_t i = 0; i < SINKS; i++) {
+			scribes[i].late = rnd(3) ? 3 + rnd(30) : 0;
+			scribes[i].busy = rnd(3) ? 0 : 5;
+		}
+		scribes[0].sink.is_keeper = scribes[2].sink.is_follower = true;
+		for (int n = 0; !connect_late() || feed_is_waiting(&feed); n++) {
+			assert_int_equal(feed_done_rev(&feed), lowest_committed());
+			assert_true(n < 3000);
+			if (n > 200) {
+				for (size_t i = 0; i < SINKS; i++)
+					scribes[i].late = 0;
+			}
+			(void)let_time_pass();
+		}
+		for (size_t i = 0; i < SINKS; i++) {
+			if (strcmp(scribes[i].trace, wanted) != 0)
+				fail_msg("seed %u, sink %zu:\n got %s\nwant %s", s, i,
+					scribes[i].trace, wanted);
+			assert_int_equal(scribes[i].committed, REVS);
+		}
+		assert_int_equal(feed_done_rev(&feed), REVS);
+		assert_int_equal(feed.closed_rev, REVS);
+		assert_int_equal(feed.events, history_len);
+		assert_in_range(feed.batches, 1, history_len);
+	}
+}
+
+static void send_revs(int64_t from, int64_t to)
+{
+	for (int64_t rev = from; rev <= to; rev++) {
+		assert_true(send_event(&(struct happening){rev, "a", "x"}, 1000000));
+		feed_close(&feed);
+	}
+}
+
+static void a_busy_sink_is_left_behind_and_the_others_go_on(void **state)
+{
+	(void)state;
+	set_up(2, 0);
+	send_revs(1, 1);
+	assert_true(feed_has_others(&feed));
+	scribes[1].code = ERR_BUSY;
+	send_revs(2, 4);
+	assert_false(feed_has_others(&feed));
+	assert_false(feed_is_parked(&feed));
+	assert_string_equal(scribes[0].trace, "P1:a=x; P2:a=x; P3:a=x; P4:a=x; ");
+	assert_string_equal(scribes[1].trace, "P1:a=x; ");
+	/* The input is behind 4, the position is not. */
+	assert_int_equal(feed.closed_rev, 4);
+	assert_int_equal(feed_done_rev(&feed), 1);
+	assert_true(feed_is_waiting(&feed));
+	assert_false(feed_can_catch_up(&feed));
+	scribes[1].code = 0;
+	feed_note_wake(&feed, &scribes[0].sink);
+	assert_false(feed_can_catch_up(&feed));
+	feed_note_wake(&feed, &scribes[1].sink);
+	assert_true(feed_can_catch_up(&feed));
+	feed_catch_up(&feed);
+	assert_int_equal(feed.closed_rev, 1);
+	send_revs(2, 5);
+	assert_string_equal(scribes[0].trace, "P1:a=x; P2:a=x; P3:a=x; P4:a=x; P5:a=x; ");
+	assert_string_equal(scribes[1].trace, scribes[0].trace);
+	assert_int_equal(feed_done_rev(&feed), 5);
+	assert_int_equal(feed.events, 5);
+	assert_int_equal(feed.batches, 5);
+	assert_false(feed_is_waiting(&feed));
+}
+
+static void one_that_is_ready_in_a_moment_is_waited_for_until_others_wait(void **state)
+{
+	struct etcd_event e = {.key = (const uint8_t *)"a", .key_len = 1, .mod_rev = 1};
+	uint64_t steps;
+
+	(void)state;
+	set_up(2, 0);
+	scribes[0].code = ERR_AGAIN;
+	steps = feed.steps;
+	assert_int_equal(feed_event(&feed, &e), ERR_AGAIN);
+	assert_int_equal(feed_event(&feed, &e), ERR_AGAIN);
+	/* It stands still; the one behind it in the order has the event already, and does not get it twice. */
+	assert_true(feed.steps <= steps + 1);
+	feed_leave_blocked(&feed);
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	feed_close(&feed);
+	assert_string_equal(scribes[0].trace, "");
+	assert_string_equal(scribes[1].trace, "P1:a=; ");
+	assert_false(feed_is_parked(&feed));
+	scribes[1].code = ERR_NOSPACE;
+	e.mod_rev = 2;
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_true(feed_is_parked(&feed));
+	assert_int_equal(feed.events, 1);
+}
+
+/* A follower waits for its keeper, although it is ready itself. */
+static void a_follower_is_left_with_its_keeper(void **state)
+{
+	(void)state;
+	set_up(3, 0);
+	scribes[0].sink.is_keeper = scribes[2].sink.is_follower = true;
+	send_revs(1, 1);
+	scribes[0].code = ERR_NOSPACE;
+	send_revs(2, 2);
+	assert_string_equal(scribes[1].trace, "P1:a=x; P2:a=x; ");
+	assert_string_equal(scribes[2].trace, "P1:a=x; ");
+	feed_note_wake(&feed, &scribes[2].sink);
+	assert_false(feed_can_catch_up(&feed));
+	scribes[0].code = 0;
+	feed_note_wake(&feed, &scribes[0].sink);
+	assert_true(feed_can_catch_up(&feed));
+	feed_catch_up(&feed);
+	assert_false(feed_can_catch_up(&feed));
+	send_revs(2, 2);
+	assert_string_equal(scribes[2].trace, "P1:a=x; P2:a=x; ");
+	/* The keeper does not wait for a follower. */
+	scribes[2].code = ERR_BUSY;
+	send_revs(3, 4);
+	assert_string_equal(scribes[0].trace, "P1:a=x; P2:a=x; P3:a=x; P4:a=x; ");
+	assert_string_equal(scribes[2].trace, "P1:a=x; P2:a=x; ");
+}
+
+/* Left in the middle of a value, it goes on there. */
+static void who_was_left_inside_a_value_goes_on_inside_it(void **state)
+{
+	struct etcd_event e = {
+		.key = (const uint8_t *)"a", .key_len = 1, .mod_rev = 1, .value_len = 6};
+	const uint8_t *value = (const uint8_t *)"abcdef";
+
+	(void)state;
+	set_up(2, 0);
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, value, 2), 2);
+	scribes[0].code = ERR_IO;
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, value + 2, 4), 4);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	feed_close(&feed);
+	assert_false(feed_is_mid_event(&feed));
+	scribes[0].code = 0;
+	feed_note_wake(&feed, &scribes[0].sink);
+	feed_catch_up(&feed);
+	assert_true(feed_is_mid_event(&feed));
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, value, 6), 6);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	feed_close(&feed);
+	assert_string_equal(scribes[0].trace, "P1:a=abcdef; ");
+	assert_string_equal(scribes[1].trace, "P1:a=abcdef; ");
+	assert_int_equal(feed.events, 1);
+}
+
+/* It misses nothing by it, and need not be caught up. */
+static void progress_leaves_nobody_behind(void **state)
+{
+	(void)state;
+	set_up(2, 0);
+	scribes[1].code = ERR_BUSY;
+	assert_int_equal(feed_progress(&feed, 5), 0);
+	assert_true(feed_has_others(&feed));
+	assert_int_equal(scribes[0].committed, 5);
+	assert_int_equal(feed_done_rev(&feed), 0);
+	scribes[1].code = 0;
+	assert_int_equal(feed_progress(&feed, 7), 0);
+	assert_int_equal(feed_done_rev(&feed), 7);
+	assert_string_equal(scribes[0].trace, "p5 p7 ");
+	assert_string_equal(scribes[1].trace, "p7 ");
+	/* One that is ready in a moment is asked again, the others are not. */
+	scribes[1].code = ERR_AGAIN;
+	assert_int_equal(feed_progress(&feed, 9), ERR_AGAIN);
+	scribes[1].code = 0;
+	assert_int_equal(feed_progress(&feed, 9), 0);
+	assert_string_equal(scribes[0].trace, "p5 p7 p9 ");
+	assert_string_equal(scribes[1].trace, "p7 p9 ");
+}
+
+static void a_value_that_is_too_long_is_a_removal_to_a_keeper(void **state)
+{
+	static const uint8_t bytes[1001] = "long";
+	struct etcd_event e = {
+		.key = (const uint8_t *)"a", .key_len = 1, .mod_rev = 1, .value_len = 1001};
+
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR);
+	set_up(2, 0);
+	scribes[0].sink.is_keeper = true;
+	/* However often it begins, it is counted once. */
+	for (int i = 0; i < 3; i++) {
+		feed_restart(&feed);
+		assert_int_equal(feed_event(&feed, &e), 0);
+		assert_int_equal(feed_value(&feed, ETCD_VALUE, bytes, 500), 500);
+	}
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, bytes + 500, 501), 501);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	feed_close(&feed);
+	assert_string_equal(scribes[0].trace, "D1:a=; ");
+	assert_string_equal(scribes[1].trace, "");
+	assert_int_equal(feed.too_long, 1);
+	assert_int_equal(feed.events, 0);
+	assert_int_equal(feed.batches, 0);
+	assert_string_equal(feed.last_skipped, "a");
+	assert_int_equal(feed_done_rev(&feed), 1);
+	/* A keeper that was left behind hears of it too, and it counts no more. */
+	e.mod_rev = 2;
+	scribes[0].code = ERR_NOSPACE;
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, bytes, 1001), 1001);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	feed_close(&feed);
+	scribes[0].code = 0;
+	feed_note_wake(&feed, &scribes[0].sink);
+	feed_catch_up(&feed);
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, bytes, 1001), 1001);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	feed_close(&feed);
+	assert_string_equal(scribes[0].trace, "D1:a=; D2:a=; ");
+	assert_int_equal(feed.too_long, 2);
+	log_set_level(LOG_LEVEL_INFO);
+}
+
+/* An event goes on as it began. */
+static void another_limit_holds_from_the_next_event_on(void **state)
+{
+	struct etcd_event e = {
+		.key = (const uint8_t *)"a", .key_len = 1, .mod_rev = 1, .value_len = 6};
+	const uint8_t *value = (const uint8_t *)"abcdef";
+
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR);
+	set_up(2, 0);
+	scribes[0].sink.is_keeper = true;
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, value, 2), 2);
+	feed.max_value_len = 5;
+	feed_restart(&feed);
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, value, 6), 6);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	e.mod_rev = 2;
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_value(&feed, ETCD_VALUE, value, 6), 6);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	feed_close(&feed);
+	assert_string_equal(scribes[0].trace, "P1:a=abcdef; D2:a=; ");
+	assert_string_equal(scribes[1].trace, "P1:a=abcdef; ");
+	assert_int_equal(feed.too_long, 1);
+	log_set_level(LOG_LEVEL_INFO);
+}
+
+/* In a listing nobody is left behind: all wait, and those who were behind take part. */
+static void a_listing_is_for_all(void **state)
+{
+	struct sink_sync sync = {.reason = SYNC_COMPACTED, .revision = 9};
+	struct etcd_event e = {.key = (const uint8_t *)"k", .key_len = 1, .mod_rev = 2};
+
+	(void)state;
+	set_up(2, 0);
+	send_revs(1, 1);
+	scribes[1].code = ERR_BUSY;
+	send_revs(2, 2);
+	assert_int_equal(feed_list_begin(&feed, &sync), ERR_AGAIN);
+	feed_leave_blocked(&feed);
+	assert_int_equal(feed_list_begin(&feed, &sync), ERR_AGAIN);
+	assert_int_equal(feed.blocked_err, ERR_BUSY);
+	scribes[1].code = 0;
+	assert_int_equal(feed_list_begin(&feed, &sync), 0);
+	scribes[0].code = ERR_NOSPACE;
+	assert_int_equal(feed_event(&feed, &e), ERR_AGAIN);
+	assert_int_equal(feed.blocked_err, ERR_NOSPACE);
+	feed_leave_blocked(&feed);
+	assert_int_equal(feed_event(&feed, &e), ERR_AGAIN);
+	scribes[0].code = 0;
+	assert_int_equal(feed_event(&feed, &e), 0);
+	assert_int_equal(feed_event_end(&feed, &e), 0);
+	assert_int_equal(feed_list_end(&feed, 9), 0);
+	assert_false(feed_can_catch_up(&feed));
+	send_revs(10, 10);
+	assert_string_equal(scribes[0].trace, "P1:a=x; P2:a=x; S9 P2:k=; E9 P10:a=x; ");
+	assert_string_equal(scribes[1].trace, "P1:a=x; S9 P2:k=; E9 P10:a=x; ");
+	assert_int_equal(feed_done_rev(&feed), 10);
+}
 
 static void a_revision_that_may_go_on_is_not_committed(void **state)
 {
@@ -471,6 +861,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_event_reaches_each_sink_exactly_once),
+		cmocka_unit_test(each_sink_gets_exactly_what_it_has_missed),
+		cmocka_unit_test(a_busy_sink_is_left_behind_and_the_others_go_on),
+		cmocka_unit_test(one_that_is_ready_in_a_moment_is_waited_for_until_others_wait),
+		cmocka_unit_test(a_follower_is_left_with_its_keeper),
+		cmocka_unit_test(who_was_left_inside_a_value_goes_on_inside_it),
+		cmocka_unit_test(progress_leaves_nobody_behind),
+		cmocka_unit_test(a_value_that_is_too_long_is_a_removal_to_a_keeper),
+		cmocka_unit_test(another_limit_holds_from_the_next_event_on),
+		cmocka_unit_test(a_listing_is_for_all),
 		cmocka_unit_test(a_revision_that_may_go_on_is_not_committed),
 		cmocka_unit_test(what_comes_again_is_dropped),
 		cmocka_unit_test(a_repeated_event_takes_no_place_in_a_revision),

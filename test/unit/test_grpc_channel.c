@@ -254,7 +254,7 @@ static void a_graceful_goaway_lets_calls_finish(void **state)
 	expect("0 begin 1\n0 data x\n0 end\n0 done OK\n");
 	fake_hang_up(ERR_CLOSED);
 	fake_run_now(&c.loop);
-	expect("down CLOSED: 10.0.0.1:2379: connection closed by the peer\n");
+	expect("down CLOSED: connection closed by the peer\n");
 }
 
 static void a_lost_connection_ends_all_calls_before_it_is_told(void **state)
@@ -263,8 +263,8 @@ static void a_lost_connection_ends_all_calls_before_it_is_told(void **state)
 		int err;
 		const char *text;
 	} rows[] = {
-		{ERR_CLOSED, "CLOSED: 10.0.0.1:2379: connection closed by the peer"},
-		{ERR_RESET, "RESET: 10.0.0.1:2379: connection reset by the peer"},
+		{ERR_CLOSED, "CLOSED: connection closed by the peer"},
+		{ERR_RESET, "RESET: connection reset by the peer"},
 	};
 	char want[512];
 
@@ -294,8 +294,8 @@ static void a_lost_connection_ends_all_calls_before_it_is_told(void **state)
 	fake_net.send_err = ERR_RESET;
 	assert_int_equal(grpc_call_send(&c.call[0], "x", 1), 0);
 	fake_run_now(&c.loop);
-	expect("0 done UNAVAILABLE local: 10.0.0.1:2379: connection reset by the peer\n"
-	       "down RESET: 10.0.0.1:2379: connection reset by the peer\n");
+	expect("0 done UNAVAILABLE local: connection reset by the peer\n"
+	       "down RESET: connection reset by the peer\n");
 }
 
 static void a_connection_that_fails_is_told(void **state)
@@ -304,14 +304,14 @@ static void a_connection_that_fails_is_told(void **state)
 	set_up();
 	fake_net.connect_err = ERR_REFUSED;
 	dial();
-	expect("down REFUSED: connect to 10.0.0.1:2379: connection refused\n");
+	expect("down REFUSED: connection refused\n");
 	set_up();
 	fake_net.is_silent = true;
 	dial();
 	fake_run(&c.loop, DIAL_MS - 1);
 	expect("");
 	fake_run(&c.loop, 1);
-	expect("down TIMEOUT: no answer from 10.0.0.1:2379 within 5000 ms\n");
+	expect("down TIMEOUT: no answer within 5000 ms\n");
 }
 
 static void a_violation_is_answered_by_goaway_and_told(void **state)
@@ -435,8 +435,8 @@ static void closing_is_safe_where_the_channel_tells_of_itself(void **state)
 	assert_int_equal(fake_net.dials, 2);
 	fake_settings(0, 0);
 	fake_run_now(&c.loop);
-	expect("0 done UNAVAILABLE local: 10.0.0.1:2379: connection reset by the peer\n"
-	       "down RESET: 10.0.0.1:2379: connection reset by the peer\nup\n");
+	expect("0 done UNAVAILABLE local: connection reset by the peer\n"
+	       "down RESET: connection reset by the peer\nup\n");
 	assert_int_equal(started(0), 1);
 
 	connect_now();

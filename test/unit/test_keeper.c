@@ -43,11 +43,16 @@ static void writer(enum log_level level, const char *line, size_t len)
 	told_len += (size_t)n;
 }
 
+static void drop_told(void)
+{
+	told[0] = '\0';
+	told_len = 0;
+}
+
 static void expect_told(const char *want)
 {
 	assert_string_equal(told, want);
-	told[0] = '\0';
-	told_len = 0;
+	drop_told();
 }
 
 static int settle(struct keeper_entry *e)
@@ -369,7 +374,7 @@ static void a_file_that_cannot_be_opened_is_told_once_and_tried_again(void **sta
 	fake.open_code = ERR_ACCESS;
 	boot(1);
 	expect_told("1 state file /s: cannot open: permission denied; the positions stay in "
-		    "memory, tried again every 10 s\n");
+		    "memory; it is tried again every 10 s\n");
 	restart_at(0, 10);
 	keeper_touch(&keeper, &entry[0]);
 	run(55 * SECOND_MS);
@@ -404,8 +409,8 @@ static void writing_that_fails_is_told_once_and_tried_again(void **state)
 		fake.fail_after = 0;
 		move(0, 11);
 		snprintf(want, sizeof(want),
-			"1 state file /s: cannot write: %s; the positions stay in memory, tried "
-			"again every 10 s\n",
+			"1 state file /s: cannot write: %s; the positions stay in memory; it is "
+			"tried again every 10 s\n",
 			rows[i].text);
 		expect_told(want);
 		assert_int_equal(entry[0].saved_rev, 10);
@@ -440,7 +445,7 @@ static void what_was_not_synced_is_not_saved(void **state)
 	fake.fail_after = 1;
 	move(0, 11);
 	expect_told("1 state file /s: cannot write: input/output error; the positions stay in "
-		    "memory, tried again every 10 s\n");
+		    "memory; it is tried again every 10 s\n");
 	assert_int_equal(entry[0].saved_rev, 10);
 	assert_int_not_equal(pos[0].dirt, POSITION_CLEAN);
 	run(KEEPER_RETRY_MS - 1);
@@ -460,8 +465,8 @@ static void a_file_system_that_went_read_only_is_opened_again(void **state)
 	run(INTERVAL_MS);
 	keeper.journal.flash.is_readonly = true;
 	move(0, 11);
-	expect_told("1 state file /s: cannot write: read-only; the positions stay in memory, "
-		    "tried again every 10 s\n");
+	expect_told("1 state file /s: cannot write: read-only; the positions stay in memory; "
+		    "it is tried again every 10 s\n");
 	assert_false(fake.is_open);
 	run(KEEPER_RETRY_MS);
 	assert_int_equal(on_storage(0), 11);
@@ -503,6 +508,261 @@ static void what_a_position_covers_is_on_storage_before_it(void **state)
 	assert_int_equal(on_storage(2), 12);
 }
 
+/* -- a file that turns up late ---------------------------------------------------------------- */
+
+static unsigned found_count;
+static int64_t found_rev, found_storage;
+static bool is_found_forgotten;
+
+static void found_late(struct keeper_entry *e, const struct journal_record *record)
+{
+	found_count++;
+	found_rev = record ? record->position_rev : -1;
+	/* Nothing was written yet. */
+	found_storage = on_storage((int)(e - entry));
+	if (is_found_forgotten)
+		position_forget(e->pos);
+}
+
+/* Position 50 is on storage, which cannot be opened at the start; here it is 60. */
+static void boot_without_storage(bool is_forgotten)
+{
+	restart_at(0, 50);
+	keeper_touch(&keeper, &entry[0]);
+	keeper_close(&keeper);
+	fake.open_code = ERR_IO;
+	boot(2);
+	entry[0].found_late = entry[1].found_late = found_late;
+	found_count = 0;
+	is_found_forgotten = is_forgotten;
+	assert_int_equal(entry[0].saved_rev, -1);
+	restart_at(0, 60);
+	keeper_touch(&keeper, &entry[0]);
+	run(3 * KEEPER_RETRY_MS);
+	assert_int_equal(found_count, 0);
+	assert_int_equal(on_storage(0), 50);
+	fake.open_code = 0;
+	run(KEEPER_RETRY_MS);
+}
+
+static void what_turns_up_late_is_told_before_it_is_overwritten(void **state)
+{
+	(void)state;
+	boot_without_storage(false);
+	/* Of the second entry it knows nothing: that is no news. */
+	assert_int_equal(found_count, 1);
+	assert_int_equal(found_rev, 50);
+	assert_int_equal(found_storage, 50);
+	assert_int_equal(on_storage(0), 60);
+	assert_int_equal(entry[0].saved_rev, 60);
+	/* It is told once, also when the file has to be opened again. */
+	keeper.journal.flash.is_readonly = true;
+	run(INTERVAL_MS);
+	move(0, 61);
+	run(KEEPER_RETRY_MS);
+	assert_int_equal(on_storage(0), 61);
+	assert_int_equal(found_count, 1);
+	drop_told();
+}
+
+static void what_turns_up_late_stays_when_the_position_is_forgotten(void **state)
+{
+	(void)state;
+	boot_without_storage(true);
+	assert_int_equal(found_count, 1);
+	run(INTERVAL_MS);
+	assert_int_equal(on_storage(0), 50);
+	assert_int_equal(entry[0].saved_rev, -1);
+	/* Until there is one again. */
+	restart_at(0, 70);
+	keeper_save(&keeper, &entry[0]);
+	assert_int_equal(on_storage(0), 70);
+	drop_told();
+}
+
+/* Also when the first try that gets through is that of the stop. */
+static void what_turns_up_at_the_stop_is_told_too(void **state)
+{
+	(void)state;
+	restart_at(0, 50);
+	keeper_touch(&keeper, &entry[0]);
+	keeper_close(&keeper);
+	fake.open_code = ERR_IO;
+	boot(1);
+	entry[0].found_late = found_late;
+	found_count = 0;
+	is_found_forgotten = true;
+	restart_at(0, 60);
+	keeper_touch(&keeper, &entry[0]);
+	fake.open_code = 0;
+	keeper_close(&keeper);
+	assert_int_equal(found_count, 1);
+	assert_int_equal(on_storage(0), 50);
+	drop_told();
+}
+
+static void what_was_read_at_the_start_does_not_turn_up_late(void **state)
+{
+	(void)state;
+	restart_at(0, 50);
+	keeper_touch(&keeper, &entry[0]);
+	keeper_close(&keeper);
+	boot(1);
+	entry[0].found_late = found_late;
+	found_count = 0;
+	assert_int_equal(entry[0].saved_rev, 50);
+	keeper.journal.flash.is_readonly = true;
+	run(INTERVAL_MS);
+	move(0, 51);
+	run(KEEPER_RETRY_MS);
+	assert_int_equal(on_storage(0), 51);
+	assert_int_equal(found_count, 0);
+	drop_told();
+}
+
+/* -- watches come and go ---------------------------------------------------------------------- */
+
+static void what_is_taken_out_is_saved_at_once(void **state)
+{
+	uint64_t syncs;
+
+	(void)state;
+	boot(2);
+	for (int i = 0; i < 2; i++) {
+		restart_at(i, 10);
+		keeper_touch(&keeper, &entry[i]);
+	}
+	run(1000);
+	move(0, 11);
+	move(1, 12);
+	assert_int_equal(on_storage(0), 10);
+	keeper_remove(&keeper, &entry[0]);
+	assert_int_equal(on_storage(0), 11);
+	assert_int_equal(on_storage(1), 10);
+	/* What happens to it now is nobody's business; the other goes on. */
+	assert_true(position_propose(&pos[0], POSITION_EVENTS, 20));
+	run(INTERVAL_MS);
+	assert_int_equal(on_storage(0), 11);
+	assert_int_equal(on_storage(1), 12);
+	/* Another of this name goes on from there. */
+	position_init(&pos[2], 2000, 1000);
+	entry[2].id = entry[0].id;
+	entry[2].name = entry[0].name;
+	assert_int_equal(keeper_add(&keeper, &entry[2]), JOURNAL_FOUND);
+	assert_int_equal(pos[2].rev, 11);
+	/* Nothing has moved: nothing is written. */
+	syncs = fake.syncs;
+	keeper_remove(&keeper, &entry[1]);
+	keeper_remove(&keeper, &entry[2]);
+	assert_int_equal(fake.syncs, syncs);
+	assert_null(keeper.entries);
+	keeper_close(&keeper);
+	assert_null(loop.timers);
+	expect_told("");
+}
+
+static void one_that_cannot_be_settled_is_taken_out_unsaved(void **state)
+{
+	(void)state;
+	restart_at(0, 10);
+	entry[0].settle = settle;
+	keeper_touch(&keeper, &entry[0]);
+	assert_int_equal(on_storage(0), 10);
+	move(0, 11);
+	settle_err = ERR_NOSPACE;
+	keeper_remove(&keeper, &entry[0]);
+	assert_int_equal(on_storage(0), 10);
+	assert_null(keeper.entries);
+	run(INTERVAL_MS);
+	assert_int_equal(on_storage(0), 10);
+}
+
+static void what_is_forgotten_is_gone_for_good(void **state)
+{
+	(void)state;
+	boot(2);
+	for (int i = 0; i < 2; i++) {
+		restart_at(i, 10 + i);
+		keeper_touch(&keeper, &entry[i]);
+	}
+	keeper_remove(&keeper, &entry[0]);
+	assert_int_equal(keeper_forget(&keeper, "a"), 0);
+	expect_told("2 state file /s: the position of watch a is forgotten\n");
+	assert_int_equal(on_storage(0), -1);
+	assert_int_equal(on_storage(1), 11);
+	/* Again, and of one that never was. */
+	assert_int_equal(keeper_forget(&keeper, "a"), 0);
+	assert_int_equal(keeper_forget(&keeper, "never"), 0);
+	expect_told("");
+	keeper_close(&keeper);
+	boot(0);
+	assert_int_equal(keeper_add(&keeper, &entry[0]), JOURNAL_NONE);
+	assert_int_equal(keeper_add(&keeper, &entry[1]), JOURNAL_FOUND);
+}
+
+static void forgetting_may_fail_and_is_asked_for_again(void **state)
+{
+	(void)state;
+	restart_at(0, 10);
+	keeper_touch(&keeper, &entry[0]);
+	keeper_remove(&keeper, &entry[0]);
+	keeper.journal.flash.is_readonly = true;
+	assert_int_equal(keeper_forget(&keeper, "a"), ERR_READONLY);
+	keeper.journal.flash.is_readonly = false;
+	fake.fail_code = ERR_IO;
+	fake.fail_count = 1;
+	fake.fail_after = 0;
+	assert_int_equal(keeper_forget(&keeper, "a"), ERR_IO);
+	assert_int_equal(on_storage(0), 10);
+	expect_told("");
+	assert_int_equal(keeper_forget(&keeper, "a"), 0);
+	assert_int_equal(on_storage(0), -1);
+	expect_told("2 state file /s: the position of watch a is forgotten\n");
+	/* A file that is not open is tried again when that is due. */
+	fake.open_code = ERR_ACCESS;
+	boot(0);
+	expect_told("1 state file /s: cannot open: permission denied; the positions stay in "
+		    "memory; it is tried again every 10 s\n");
+	assert_int_equal(keeper_forget(&keeper, "a"), ERR_AGAIN);
+	expect_told("");
+	fake.open_code = 0;
+	assert_int_equal(keeper_forget(&keeper, "a"), ERR_AGAIN);
+	run(KEEPER_RETRY_MS);
+	assert_int_equal(keeper_forget(&keeper, "a"), 0);
+}
+
+/* Without a file there is nothing to forget. */
+static void without_a_file_nothing_is_forgotten(void **state)
+{
+	(void)state;
+	keeper_close(&keeper);
+	keeper.cfg.path = NULL;
+	assert_int_equal(keeper_forget(&keeper, "a"), 0);
+}
+
+/* Also when nothing is to be written yet. */
+static void a_read_only_file_is_told_at_the_start(void **state)
+{
+	(void)state;
+	restart_at(0, 10);
+	keeper_touch(&keeper, &entry[0]);
+	keeper_close(&keeper);
+	fake.is_readonly = true;
+	boot(1);
+	expect_told("1 state file /s: cannot write: read-only; the positions stay in memory; "
+		    "it is tried again every 10 s\n");
+	assert_int_equal(pos[0].rev, 10);
+	move(0, 11);
+	run(3 * KEEPER_RETRY_MS);
+	assert_int_equal(on_storage(0), 10);
+	expect_told("");
+	fake.is_readonly = false;
+	run(KEEPER_RETRY_MS);
+	assert_int_equal(on_storage(0), 11);
+	assert_int_equal(entry[0].saved_rev, 11);
+	expect_told("2 state file: written again (after 40.0 s, 4 failures)\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -524,6 +784,17 @@ int main(void)
 		cmocka_unit_test_setup(what_was_not_synced_is_not_saved, set_up),
 		cmocka_unit_test_setup(a_file_system_that_went_read_only_is_opened_again, set_up),
 		cmocka_unit_test_setup(what_a_position_covers_is_on_storage_before_it, set_up),
+		cmocka_unit_test_setup(what_turns_up_late_is_told_before_it_is_overwritten, set_up),
+		cmocka_unit_test_setup(
+			what_turns_up_late_stays_when_the_position_is_forgotten, set_up),
+		cmocka_unit_test_setup(what_turns_up_at_the_stop_is_told_too, set_up),
+		cmocka_unit_test_setup(what_was_read_at_the_start_does_not_turn_up_late, set_up),
+		cmocka_unit_test_setup(what_is_taken_out_is_saved_at_once, set_up),
+		cmocka_unit_test_setup(one_that_cannot_be_settled_is_taken_out_unsaved, set_up),
+		cmocka_unit_test_setup(what_is_forgotten_is_gone_for_good, set_up),
+		cmocka_unit_test_setup(forgetting_may_fail_and_is_asked_for_again, set_up),
+		cmocka_unit_test_setup(without_a_file_nothing_is_forgotten, set_up),
+		cmocka_unit_test_setup(a_read_only_file_is_told_at_the_start, set_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -322,6 +322,38 @@ static void a_login_has_a_deadline(void **state)
 	expect("down STATUS: login as 'u': no answer in time\n");
 }
 
+/* The call's own deadline runs from its beginning, and here it may not begin. */
+static void a_login_that_may_not_begin_has_a_deadline(void **state)
+{
+	(void)state;
+	begin("u");
+	etcd_session_close(&session);
+	said_len = 0;
+	etcd_session_open(&session, &endpoint);
+	fake_run_now(&loop);
+	fake_settings(FAKE_MAX_STREAMS, 0);
+	fake_run(&loop, 2 * COMMAND_MS - 1);
+	expect("");
+	assert_int_equal(fake_net.peer->calls_count, 0);
+	fake_run(&loop, 1);
+	expect("down TIMEOUT: the server takes no login\n");
+	/* Not so a login that was in time. */
+	dial();
+	fake_run(&loop, COMMAND_MS - 1);
+	answer_token("tok", 3);
+	expect("ready\n");
+	answer_status("3.5.16", false);
+	expect("version 3.5.16\n");
+	fake_run(&loop, 4 * COMMAND_MS);
+	expect("");
+	/* And so one on a connection that was ready before. */
+	fake_settings(FAKE_MAX_STREAMS, 0);
+	fake_run_now(&loop);
+	etcd_session_relogin(&session);
+	fake_run(&loop, 2 * COMMAND_MS);
+	expect("down TIMEOUT: the server takes no login\n");
+}
+
 static void where_authentication_is_off_it_goes_on_without(void **state)
 {
 	struct grpc_metadata md[GRPC_METADATA_MAX];
@@ -566,11 +598,11 @@ static void the_end_of_the_connection_is_passed_on(void **state)
 	expect("going away: GOAWAY NO_ERROR\n");
 	fake_hang_up(ERR_CLOSED);
 	fake_run_now(&loop);
-	expect("down CLOSED: 10.0.0.1:2379: connection closed by the peer\n");
+	expect("down CLOSED: connection closed by the peer\n");
 	begin("u");
 	fake_hang_up(ERR_RESET);
 	fake_run_now(&loop);
-	expect("down RESET: 10.0.0.1:2379: connection reset by the peer\n");
+	expect("down RESET: connection reset by the peer\n");
 }
 
 /* -- verdicts --------------------------------------------------------------------------------- */
@@ -959,6 +991,7 @@ int main(void)
 		cmocka_unit_test(the_login_comes_first_and_its_token_goes_with_every_call),
 		cmocka_unit_test(a_login_that_is_refused_says_why),
 		cmocka_unit_test(a_login_has_a_deadline),
+		cmocka_unit_test(a_login_that_may_not_begin_has_a_deadline),
 		cmocka_unit_test(where_authentication_is_off_it_goes_on_without),
 		cmocka_unit_test(a_token_that_is_not_usable_is_a_failed_login),
 		cmocka_unit_test(a_password_that_cannot_be_read_ends_the_session),
