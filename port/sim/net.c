@@ -183,6 +183,8 @@ static void on_arrival_up(void *user, uint64_t id)
 
 static void conn_put(struct conn *c, const uint8_t *p, size_t len)
 {
+	if (!len)
+		return;
 	if (c->got_len + len > c->got_cap) {
 		c->got_cap = (c->got_len + len) * 2;
 		c->got = realloc(c->got, c->got_cap);

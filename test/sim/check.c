@@ -77,8 +77,9 @@ bool check_knows_history(void)
 		const struct tracked *t = &check.watches[i];
 		const struct position *p = &device.watches[i].pos;
 
-		if (p->is_given || (p->is_known && !p->raft_term) ||
-			(t->durable_rev >= 0 && !t->durable_term))
+		if (t->durable_rev >= 0 && !t->durable_term)
+			return false;
+		if (!device.is_out[i] && (p->is_given || (p->is_known && !p->raft_term)))
 			return false;
 	}
 	return true;
@@ -533,7 +534,7 @@ static void on_taken(void *user, const uint8_t *p, size_t len, bool is_cut)
 			return;
 		/* A watch that begins "now" knows where before it prints. */
 		for (int i = 0; i < device.cfg.watch_count; i++)
-			if (!check.watches[i].is_begun)
+			if (!device.is_out[i] && !check.watches[i].is_begun)
 				look_at_position(i);
 		on_line(check.line.p, check.line.len);
 		check.line.len = 0;
@@ -563,55 +564,70 @@ static void look_at_saved(int i)
 	t->durable_term = device.watches[i].pos.raft_term;
 }
 
+void check_added(int i)
+{
+	struct tracked *t = &check.watches[i];
+	const struct position *p = &device.watches[i].pos;
+	int history = model_history_of(p->cluster_id, p->raft_term);
+
+	t->seen_saved_rev = device.watches[i].entry.saved_rev;
+	t->is_listing = false;
+	t->was_known = false;
+	t->is_begun = false;
+	t->progress_rev = 0;
+	if (!p->is_known || p->is_given) {
+		if (t->durable_rev >= 0 && check.could_read && !sim_flash.was_damaged)
+			verdict_fail("watch %d: the saved position %" PRId64 " is lost", i,
+				t->durable_rev);
+		return;
+	}
+	/* Without a term it goes on in the history that there is now, where it is the same one. */
+	if (!p->raft_term && history >= 0 && t->done[history].rev < 0 &&
+		model.histories[history].fork_rev >= p->rev) {
+		judge_covered(t, t->durable_history, p->rev, "loaded position");
+		t->done[history] =
+			(struct cursor){.history = history, .rev = p->rev, .index = UINT16_MAX};
+	}
+	if (history < 0) {
+		verdict_fail("watch %d: its position %" PRId64 " is of no history (cluster %" PRIu64
+			     ", term %" PRIu64 ")",
+			i, p->rev, p->cluster_id, p->raft_term);
+		return;
+	}
+	if (t->durable_rev > p->rev && t->durable_history == history && !sim_flash.was_damaged)
+		verdict_fail("watch %d: saved position %" PRId64 " was %" PRId64 " before", i,
+			p->rev, t->durable_rev);
+	t->is_begun = true;
+	t->run = (struct cursor){.history = history, .rev = p->rev, .index = UINT16_MAX};
+	judge_covered(t, history, p->rev, "loaded position");
+	t->pos_rev = p->rev;
+	t->was_known = true;
+}
+
+void check_forgotten(int i)
+{
+	check.watches[i].durable_rev = -1;
+}
+
 void check_started(void)
 {
 	sim_output.taken = on_taken;
 	check.is_running = true;
 	check.could_read = device.cfg.has_state && !sim_flash.open_code;
-	for (int i = 0; i < device.cfg.watch_count; i++) {
-		struct tracked *t = &check.watches[i];
-		const struct position *p = &device.watches[i].pos;
-		int history = model_history_of(p->cluster_id, p->raft_term);
+	for (int i = 0; i < device.cfg.watch_count; i++)
+		check_added(i);
+}
 
-		t->seen_saved_rev = device.watches[i].entry.saved_rev;
-		t->is_listing = false;
-		t->was_known = false;
-		t->is_begun = false;
-		t->progress_rev = 0;
-		if (!p->is_known || p->is_given) {
-			if (t->durable_rev >= 0 && check.could_read && !sim_flash.was_damaged)
-				verdict_fail("watch %d: the saved position %" PRId64 " is lost", i,
-					t->durable_rev);
-			continue;
-		}
-		/* Without a term it goes on in the history that there is now, where it is the same one. */
-		if (!p->raft_term && history >= 0 && t->done[history].rev < 0 &&
-			model.histories[history].fork_rev >= p->rev) {
-			judge_covered(t, t->durable_history, p->rev, "loaded position");
-			t->done[history] = (struct cursor){
-				.history = history, .rev = p->rev, .index = UINT16_MAX};
-		}
-		if (history < 0) {
-			verdict_fail("watch %d: its position %" PRId64
-				     " is of no history (cluster %" PRIu64 ", term %" PRIu64 ")",
-				i, p->rev, p->cluster_id, p->raft_term);
-			continue;
-		}
-		if (t->durable_rev > p->rev && t->durable_history == history &&
-			!sim_flash.was_damaged)
-			verdict_fail("watch %d: saved position %" PRId64 " was %" PRId64 " before",
-				i, p->rev, t->durable_rev);
-		t->is_begun = true;
-		t->run = (struct cursor){.history = history, .rev = p->rev, .index = UINT16_MAX};
-		judge_covered(t, history, p->rev, "loaded position");
-		t->pos_rev = p->rev;
-		t->was_known = true;
-	}
+static bool is_there(int i)
+{
+	return !device.is_out[i];
 }
 
 void check_turned(void)
 {
 	for (int i = 0; i < device.cfg.watch_count; i++) {
+		if (!is_there(i))
+			continue;
 		look_at_position(i);
 		look_at_saved(i);
 	}
@@ -628,13 +644,16 @@ static void judge_stop(int i)
 
 	if (!t->is_begun || t->is_listing || !w->pos.is_known || w->synced_rev)
 		return;
+	if (device.keepers[i].is_unsettled || device.followers[i].is_unsettled)
+		return;
 	if (w->entry.saved_rev < w->pos.rev && w->pos.dirt != POSITION_CLEAN) {
 		verdict_fail("watch %d: a clean stop saved %" PRId64 ", not the position %" PRId64,
 			i, w->entry.saved_rev, w->pos.rev);
 		return;
 	}
-	/* Where much waited for the output, not each revision is known by itself. */
-	if (w->entry.saved_rev < 0 || buf_len(&device.out.buf))
+	/* Where much waited for the output, not each revision is known by itself; and others may have been slower. */
+	if (w->entry.saved_rev < 0 || buf_len(&device.out.buf) || device.cfg.has_keeper ||
+		device.cfg.has_follower)
 		return;
 	e = next_of(t, &before);
 	if (e && e->rev < t->run.rev)
@@ -648,13 +667,15 @@ void check_ended(bool is_clean, bool could_save)
 	check.is_running = false;
 	/* A power cut came within a turn. */
 	for (int i = 0; i < device.cfg.watch_count; i++)
-		if (is_clean || !check.watches[i].is_begun)
+		if (is_there(i) && (is_clean || !check.watches[i].is_begun))
 			look_at_position(i);
 	for (int i = 0; is_clean && i < device.cfg.watch_count; i++)
-		look_at_saved(i);
+		if (is_there(i))
+			look_at_saved(i);
 	for (int i = 0;
 		is_clean && could_save && device.cfg.has_state && i < device.cfg.watch_count; i++)
-		judge_stop(i);
+		if (is_there(i) && !device.is_leaving[i])
+			judge_stop(i);
 }
 
 bool check_is_caught_up(void)
@@ -663,10 +684,12 @@ bool check_is_caught_up(void)
 		const struct tracked *t = &check.watches[i];
 		const struct hist_event *e = t->is_begun ? next_of(t, &t->run) : NULL;
 
+		if (!is_there(i) || device.is_leaving[i])
+			continue;
 		if (!t->is_begun || t->is_listing || t->run.history != model.current || e)
 			return false;
 		if (device.watches[i].state != WATCH_LIVE)
 			return false;
 	}
-	return true;
+	return device_is_caught_up();
 }

@@ -16,6 +16,10 @@
 void check_reset(void);
 /* The agent has started: takes down where its watches begin. */
 void check_started(void);
+/* A watch was added at run time. */
+void check_added(int i);
+/* The position of a watch was forgotten by intent. */
+void check_forgotten(int i);
 /* After each turn. */
 void check_turned(void);
 /* The run is over, cleanly or not. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "test/sim/device.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -61,12 +62,12 @@ static void on_stopped(struct agent *a, int err)
 	loop_stop(a->loop);
 }
 
-static void make_agent(void)
+static void fill_agent(struct agent_cfg *a)
 {
 	static const char *const names[] = {"m0", "m1", "m2", "m3"};
 	static const char *const addresses[] = {"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"};
 	const struct device_cfg *cfg = &device.cfg;
-	struct agent_cfg a = {
+	*a = (struct agent_cfg){
 		.endpoint_count = (size_t)cfg->endpoint_count,
 		.session =
 			{
@@ -82,6 +83,7 @@ static void make_agent(void)
 		.backoff_min_ms = cfg->backoff_min_ms,
 		.backoff_max_ms = cfg->backoff_max_ms,
 		.max_value_len = cfg->max_value_len,
+		.is_once = cfg->is_once,
 		.keeper =
 			{
 				.path = cfg->has_state ? "state" : NULL,
@@ -91,40 +93,142 @@ static void make_agent(void)
 			},
 	};
 
-	for (int i = 0; i < cfg->endpoint_count; i++)
-		a.endpoints[i] = (struct etcd_endpoint){
-			cfg->is_named ? names[i] : addresses[i], SIM_PORT, false};
-	agent_init(&device.agent, &device.loop, &a);
-	device.agent.stopped = on_stopped;
+	/* Texts of its own, which are spoilt when they count no more. */
+	device.texts = !device.texts;
+	for (int i = 0; i < cfg->endpoint_count; i++) {
+		int host = i + cfg->endpoint_first;
+		char *text = device.hosts[device.texts][i];
+
+		snprintf(text, sizeof(device.hosts[0][0]), "%s",
+			cfg->is_named ? names[host] : addresses[host]);
+		a->endpoints[i] = (struct etcd_endpoint){text, SIM_PORT, false};
+	}
 }
 
-static void make_watches(void)
+static void on_removed(struct agent *a, struct watch *w)
+{
+	int i = (int)(w - device.watches);
+
+	(void)a;
+	print_free(&device.print[i]);
+	device.is_out[i] = true;
+	device.is_leaving[i] = false;
+	memset(w, 0x5a, sizeof(*w));
+}
+
+static void on_caught_up(struct agent *a)
+{
+	(void)a;
+	device.caught_up_us = sim_now_us();
+}
+
+static void make_agent(void)
+{
+	struct agent_cfg a;
+
+	fill_agent(&a);
+	agent_init(&device.agent, &device.loop, &a);
+	device.agent.stopped = on_stopped;
+	device.agent.removed = on_removed;
+	device.agent.caught_up = on_caught_up;
+}
+
+void device_set_cfg(const struct device_cfg *cfg)
+{
+	struct agent_cfg a;
+
+	device.cfg = *cfg;
+	fill_agent(&a);
+	agent_set_cfg(&device.agent, &a);
+	memset(device.hosts[!device.texts], 'x', sizeof(device.hosts[0]));
+	memset(&a, 'x', sizeof(a));
+}
+
+static void make_watch(int i)
 {
 	static const char *const names[] = {"a", "b"};
 	static const char *const keys[] = {"/a/", "/b/"};
 	const struct device_cfg *cfg = &device.cfg;
+	const struct print_cfg print = {
+		.out = &device.out,
+		.format = PRINT_JSON,
+		.watch_name = cfg->watch_count > 1 ? names[i] : NULL,
+		.want_progress = cfg->want_progress,
+		.want_prev = cfg->want_prev,
+	};
+	struct watch *w = &device.watches[i];
+	struct worker *keeper = &device.keepers[i], *follower = &device.followers[i];
+	uint16_t from = (uint16_t)(i * HISTORY_ZONE);
+	struct sink *sinks[3];
+	size_t n = 0;
+
+	memset(w, 0, sizeof(*w));
+	w->name = names[i];
+	w->want_prev = cfg->want_prev;
+	w->want_first_list = cfg->want_first_list;
+	w->given_rev = cfg->given_rev;
+	etcd_range_prefix(&w->range, keys[i], strlen(keys[i]), device.end_mem[i]);
+	if (print_init(&device.print[i], &print))
+		verdict_fail("a print sink cannot be made");
+	worker_init(keeper, &device.loop, w, NULL, true, from, cfg->worker_trouble);
+	worker_init(follower, &device.loop, w, cfg->has_keeper ? keeper : NULL, false, from,
+		cfg->worker_trouble);
+	if (cfg->has_keeper)
+		sinks[n++] = &keeper->sink;
+	sinks[n++] = &device.print[i].sink;
+	if (cfg->has_follower)
+		sinks[n++] = &follower->sink;
+	if (agent_add_watch(&device.agent, w, sinks, n))
+		verdict_fail("a watch cannot be added");
+	worker_started(keeper);
+	worker_started(follower);
+}
+
+bool device_can_remove(int i)
+{
+	return !device.is_out[i] && !device.is_leaving[i] &&
+	       device.out.holder != &device.print[i].client;
+}
+
+void device_remove(int i)
+{
+	verdict_note("-- watch %d is taken out", i);
+	device.is_leaving[i] = true;
+	agent_remove_watch(&device.agent, &device.watches[i], STOP_MS);
+}
+
+void device_add(int i)
+{
+	verdict_note("-- watch %d is added again", i);
+	device.is_out[i] = false;
+	make_watch(i);
+}
+
+bool device_is_caught_up(void)
+{
+	const struct device_cfg *cfg = &device.cfg;
 
 	for (int i = 0; i < cfg->watch_count; i++) {
-		const struct print_cfg print = {
-			.out = &device.out,
-			.format = PRINT_JSON,
-			.watch_name = cfg->watch_count > 1 ? names[i] : NULL,
-			.want_progress = cfg->want_progress,
-			.want_prev = cfg->want_prev,
-		};
-		struct watch *w = &device.watches[i];
-		struct sink *sinks[1];
+		if (device.is_out[i] || device.is_leaving[i])
+			continue;
+		if ((cfg->has_keeper && !worker_is_caught_up(&device.keepers[i])) ||
+			(cfg->has_follower && !worker_is_caught_up(&device.followers[i])))
+			return false;
+	}
+	return true;
+}
 
-		w->name = names[i];
-		w->want_prev = cfg->want_prev;
-		w->want_first_list = cfg->want_first_list;
-		w->given_rev = cfg->given_rev;
-		etcd_range_prefix(&w->range, keys[i], strlen(keys[i]), device.end_mem[i]);
-		if (print_init(&device.print[i], &print))
-			verdict_fail("a print sink cannot be made");
-		sinks[0] = &device.print[i].sink;
-		if (agent_add_watch(&device.agent, w, sinks, 1))
-			verdict_fail("a watch cannot be added");
+static void workers_turned(void)
+{
+	const struct device_cfg *cfg = &device.cfg;
+
+	for (int i = 0; i < cfg->watch_count; i++) {
+		if (device.is_out[i])
+			continue;
+		if (cfg->has_keeper)
+			worker_turned(&device.keepers[i]);
+		if (cfg->has_follower)
+			worker_turned(&device.followers[i]);
 	}
 }
 
@@ -140,7 +244,8 @@ static void start(void)
 		verdict_fail("the state file is in use");
 		return;
 	}
-	make_watches();
+	for (int i = 0; i < device.cfg.watch_count; i++)
+		make_watch(i);
 	agent_start(&device.agent);
 }
 
@@ -170,13 +275,15 @@ static void turns(int64_t until_us)
 	while (sim_now_us() < until_us && !device.loop.is_stopped && !verdict_failed) {
 		if (loop_turn(&device.loop))
 			verdict_fail("the loop failed");
+		workers_turned();
 		if (device.turned)
 			device.turned();
 	}
 	if (device.loop.is_stopped) {
 		print_out_close(&device.out);
 		for (int i = 0; i < device.cfg.watch_count; i++)
-			print_free(&device.print[i]);
+			if (!device.is_out[i])
+				print_free(&device.print[i]);
 		device.state = DEVICE_STOPPED;
 	}
 }

@@ -22,6 +22,7 @@ static struct {
 	struct model quiet;
 	struct sim_count counted;
 	int64_t counted_us;
+	int64_t reload_us; /* when a watch comes or goes next; INT64_MAX: never */
 	uint64_t starts;
 } life;
 
@@ -302,6 +303,9 @@ static void random_device(struct device_cfg *cfg)
 	cfg->want_progress = sim_chance(500);
 	cfg->want_first_list = sim_chance(500);
 	cfg->watch_count = sim_chance(300) ? 2 : 1;
+	cfg->has_keeper = sim_chance(250);
+	cfg->has_follower = sim_chance(400);
+	cfg->worker_trouble = sim_chance(200) ? 300 : 30;
 	cfg->dial_timeout_ms = sim_between(500, 5000);
 	cfg->command_timeout_ms = sim_between(500, 5000);
 	cfg->keepalive_time_ms = sim_between(5000, 60000);
@@ -360,6 +364,25 @@ static void random_world(void)
 	life.pace_us = sim_between(1000, sim_chance(300) ? 20 * SIM_S : SIM_S);
 }
 
+/* A reload takes a watch out, or adds it again. */
+static void reload(void)
+{
+	int i = (int)sim_random((uint32_t)device.cfg.watch_count);
+
+	if (sim_now_us() < life.reload_us || device.agent.is_stopping)
+		return;
+	life.reload_us = sim_now_us() + sim_between(0, sim_chance(300) ? SIM_S : 40 * SIM_S);
+	if (device.is_out[i]) {
+		/* What was printed before it left is not the new one's. */
+		if (buf_len(&device.out.buf))
+			return;
+		device_add(i);
+		check_added(i);
+	} else if (device_can_remove(i) && !life.is_calm) {
+		device_remove(i);
+	}
+}
+
 static void on_turned(void)
 {
 	int64_t us = sim_now_us() - life.counted_us;
@@ -367,6 +390,7 @@ static void on_turned(void)
 	uint64_t happenings = sim_count.happenings - life.counted.happenings;
 
 	check_turned();
+	reload();
 	if (us < SIM_S)
 		return;
 	/* A turn is for a descriptor that is ready or for a deadline: of those there are few. */
@@ -441,11 +465,12 @@ static void calm_down(void)
 }
 
 /* Everything is well: the device must catch up, and stay so. */
-static void calm(const struct device_cfg *cfg)
+static void calm(struct device_cfg *cfg)
 {
 	int64_t end_us, step_us = SIM_S;
 
 	calm_down();
+	cfg->worker_trouble = 0;
 	start(cfg);
 	device_run(sim_now_us() + sim_between(0, 10 * SIM_S));
 	for (int i = 0; i < 20; i++)
@@ -492,6 +517,7 @@ void life_run(uint64_t seed, unsigned troubles, struct life_sum *sum)
 	device.turned = on_turned;
 	for (int i = (int)sim_random(100); i; i--)
 		change();
+	life.reload_us = sim_chance(300) ? sim_between(0, 100 * SIM_S) : INT64_MAX;
 	if (sim_chance(100))
 		cfg.given_rev = sim_between(1, model_history()->rev + 5);
 	sim_at(0, on_work, NULL, generation);

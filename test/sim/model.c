@@ -592,7 +592,7 @@ static void watch_create(struct server_call *c, const uint8_t *p, size_t len)
 	}
 	if (m->loses_delete && start && start == h->compact_rev)
 		w.lost_delete = start;
-	ws->next_id++;
+	ws->next_id += !model.has_same_ids;
 	at = free_watch(ws);
 	*at = w;
 	send_created(c, w.id);
@@ -620,12 +620,13 @@ static void watch_message(struct server_call *c, const uint8_t *p, size_t len)
 	ws = c->user;
 	while (pb_next(p, len, &at, &f)) {
 		size_t i = 0;
-		struct pb_field id;
+		struct pb_field id = {0}; /* number 0 is not written */
 
 		if (f.number == 1 && f.p)
 			watch_create(c, f.p, f.len);
-		if (f.number != 2 || !f.p || !pb_next(f.p, f.len, &i, &id))
+		if (f.number != 2 || !f.p)
 			continue;
+		(void)pb_next(f.p, f.len, &i, &id);
 		for (struct watch *w = ws->watches; w < ws->watches + MODEL_WATCHES; w++) {
 			struct bytes b = {0};
 

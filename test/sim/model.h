@@ -45,6 +45,7 @@ struct model {
 	uint32_t slow_chance; /* of a unary call: takes seconds */
 	uint32_t drop_chance; /* of a unary call: never answered */
 	uint32_t cancel_chance; /* of a watch: cancelled without a reason when it is created */
+	bool has_same_ids; /* all watches of a stream get the same id */
 	bool is_denied;
 	bool has_auth;
 	int64_t token_us; /* how long a login is good */

@@ -582,6 +582,79 @@ static void compaction_during_a_slow_listing(void)
 	stop();
 }
 
+static bool is_listing(int i)
+{
+	return device.watches[i].state == WATCH_LIST && device.watches[i].feed.is_listing;
+}
+
+/* The first listing of one watch does not hold up the other: its stream stays open. */
+static void listing_beside_a_watch(void)
+{
+	prepare(1);
+	cfg.watch_count = 2;
+	cfg.want_first_list = true;
+	put_many(3, 0, 3);
+	for (uint16_t key = 0; key < HISTORY_ZONE / 2; key++)
+		model_put((uint16_t)(HISTORY_ZONE + key), 20000);
+	sim_net.bytes_per_s = 500;
+	sim_net.segment_max = 1000;
+	start();
+	for (int i = 0; i < 300 && !is_listing(1); i++)
+		pass(0.1);
+	EXPECT(is_listing(1) && device.watches[0].state == WATCH_LIVE);
+	for (int i = 0; i < 100; i++) {
+		EXPECT(!device.agent.is_held);
+		pass(0.1);
+	}
+	EXPECT(is_listing(1));
+	sim_net.bytes_per_s = 0;
+	catch_up(120);
+	stop();
+}
+
+/*
+ * A listing is due while the other watch has begun an event, whose rest must not wait behind the listing, for
+ * the listing waits for it: they print to one output.
+ */
+static void list_beside_an_event(uint32_t max_streams)
+{
+	const struct watch *w = device.watches;
+
+	prepare(1);
+	cfg.watch_count = 2;
+	cfg.want_first_list = true;
+	put_many(20, 0, 20);
+	put_many(20, HISTORY_ZONE, 20);
+	start();
+	catch_up(10);
+	put_many(30, HISTORY_ZONE, 20);
+	catch_up(10);
+	sim_net.bytes_per_s = 500;
+	sim_net.segment_max = 1000;
+	model_put(HISTORY_ZONE, 50000);
+	model_compact(model_history()->rev - 1);
+	sim_host_cut(-1, SIM_CUT_RESET);
+	for (int i = 0; i < 200 && !(w[0].is_list_due && feed_is_mid_event(&w[1].feed)); i++)
+		pass(0.1);
+	EXPECT(w[0].is_list_due && w[0].was_listed && feed_is_mid_event(&w[1].feed));
+	model.watch_delay_us = seconds(30);
+	server_cfg.max_streams = max_streams;
+	sim_host_cut(-1, SIM_CUT_RESET);
+	catch_up(100);
+	EXPECT(check_sync_count() == 3);
+	stop();
+}
+
+static void listing_beside_an_event_that_has_begun(void)
+{
+	list_beside_an_event(0);
+}
+
+static void listing_beside_an_event_on_one_stream(void)
+{
+	list_beside_an_event(1);
+}
+
 /* Page after page, while keys behind the page and before it change. */
 static void pages_of_one_revision(void)
 {
@@ -618,6 +691,26 @@ static void one_stream_only(void)
 	catch_up(5);
 	EXPECT(check_sync_count() == 2);
 	EXPECT(sim_count.dials <= 3);
+	stop();
+}
+
+static void watch_id_given_twice(void)
+{
+	prepare(1);
+	cfg.watch_count = 2;
+	model.has_same_ids = true;
+	start();
+	pass(5);
+	EXPECT(sim_count.dials >= 2);
+	EXPECT(device.watches[0].state != WATCH_LIVE || device.watches[1].state != WATCH_LIVE);
+	model.has_same_ids = false;
+	sim_host_cut(-1, SIM_CUT_RESET);
+	pass(10);
+	put_many(10, 0, 10);
+	put_many(10, HISTORY_ZONE, 10);
+	catch_up(60);
+	EXPECT(check_event_count() == 20);
+	EXPECT(check_sync_count() == 0);
 	stop();
 }
 
@@ -745,6 +838,510 @@ static void stop_while_blocked(void)
 	stop();
 }
 
+/* -- several sinks, several watches ----------------------------------------------------------- */
+
+static struct worker *keeper(int i)
+{
+	return &device.keepers[i];
+}
+
+static struct worker *follower(int i)
+{
+	return &device.followers[i];
+}
+
+static enum watch_state state_of(int i)
+{
+	return device.watches[i].state;
+}
+
+static void start_two(uint32_t max_streams)
+{
+	prepare(1);
+	server_cfg.max_streams = max_streams;
+	cfg.watch_count = 2;
+	cfg.has_keeper = true;
+	start();
+	/* Of the first one print does not go on without the keeper. */
+	device.print[0].sink.is_follower = true;
+	pass(2);
+}
+
+static void a_parked_watch_holds_up_no_other(int err)
+{
+	uint64_t wakeups;
+
+	start_two(0);
+	worker_hold(keeper(0), err);
+	put_many(5, 0, 5);
+	put_many(5, HISTORY_ZONE, 5);
+	pass(1);
+	EXPECT(check_event_count() == 5);
+	EXPECT(state_of(0) == WATCH_PARK && state_of(1) == WATCH_LIVE);
+	for (int i = 1; i <= 300; i++) {
+		put_many(1, 0, 5);
+		put_many(1, HISTORY_ZONE, 5);
+		pass(0.5);
+		EXPECT(check_event_count() == 5 + (uint64_t)i);
+	}
+	EXPECT(pos()->rev == 10 && model.watch_calls == 2);
+	wakeups = device.loop.wakeups;
+	pass(600);
+	EXPECT(device.loop.wakeups - wakeups < 60);
+	worker_hold(keeper(0), 0);
+	catch_up(2);
+	EXPECT(check_event_count() == 610 && model.watch_calls == 3);
+	EXPECT(check_sync_count() == 0 && sim_count.dials == 1);
+	stop();
+	EXPECT(device.watches[0].entry.saved_rev >= 10 + 609);
+}
+
+static void parked_at_once(void)
+{
+	a_parked_watch_holds_up_no_other(ERR_BUSY);
+}
+
+static void parked_when_others_wait(void)
+{
+	a_parked_watch_holds_up_no_other(ERR_AGAIN);
+}
+
+/* Its key is denied while it is parked, on another connection, and allowed again. */
+static void parked_and_denied(void)
+{
+	prepare(1);
+	cfg.has_keeper = true;
+	start();
+	device.print[0].sink.is_follower = true;
+	pass(2);
+	worker_hold(keeper(0), ERR_NOSPACE);
+	put_many(5, 0, 5);
+	pass(1);
+	EXPECT(state_of(0) == WATCH_PARK);
+	model.is_denied = true;
+	sim_host_cut(-1, SIM_CUT_RESET);
+	pass(20);
+	worker_hold(keeper(0), 0);
+	pass(20);
+	model.is_denied = false;
+	catch_up(100);
+	stop();
+}
+
+static void a_busy_follower_does_not_keep_its_keeper_old(void)
+{
+	uint64_t calls;
+
+	prepare(1);
+	cfg.has_keeper = cfg.has_follower = true;
+	model.progress_us = seconds(5);
+	start();
+	pass(1);
+	put_many(1, 0, 5);
+	pass(1);
+	worker_hold(follower(0), ERR_BUSY);
+	put_many(50, 0, 5);
+	pass(1);
+	EXPECT(check_event_count() == 51 && keeper(0)->at.rev == 61);
+	EXPECT(follower(0)->at.rev == 11 && pos()->rev == 11);
+	put_many(50, 0, 5);
+	pass(1);
+	EXPECT(keeper(0)->at.rev == 111 && model.watch_calls == 1);
+	worker_hold(follower(0), 0);
+	catch_up(2);
+	EXPECT(check_event_count() == 101 && model.watch_calls == 2);
+	pass(1);
+	EXPECT(pos()->rev == 111);
+	EXPECT(device.watches[0].feed.events == 101);
+	/* What misses nothing needs no other stream. */
+	calls = model.watch_calls;
+	worker_hold(follower(0), ERR_BUSY);
+	pass(60);
+	worker_hold(follower(0), 0);
+	put_many(1, 0, 1);
+	catch_up(2);
+	EXPECT(model.watch_calls == calls);
+	stop();
+}
+
+/* A sink that wakes often does not make the others begin a long value again and again. */
+static void a_long_value_comes_to_its_end(void)
+{
+	prepare(1);
+	cfg.has_follower = true;
+	start();
+	pass(2);
+	worker_hold(follower(0), ERR_BUSY);
+	put_many(1, 0, 1);
+	pass(1);
+	sim_net.latency_us = seconds(0.5);
+	model_put(0, 24 * CONFIG_H2_WINDOW_BYTES);
+	for (int i = 0; i < 40 && !verdict_failed; i++) {
+		pass(1);
+		worker_hold(follower(0), ERR_BUSY);
+		follower(0)->sink.wake(&follower(0)->sink);
+	}
+	EXPECT(check_event_count() == 2);
+	worker_hold(follower(0), 0);
+	catch_up(60);
+	stop();
+}
+
+/* While nobody else waits for what a sink holds up, nothing looks after it. */
+static void a_blocked_output_wakes_nobody(void)
+{
+	uint64_t wakeups;
+
+	prepare(1);
+	start();
+	pass(2);
+	sim_output.blocked_until_us = sim_now_us() + seconds(620);
+	put_many(2000, 0, 20);
+	pass(10);
+	wakeups = device.loop.wakeups;
+	pass(600);
+	EXPECT(device.loop.wakeups - wakeups < 60);
+	catch_up(60);
+	stop();
+}
+
+static void a_listing_gives_way(void)
+{
+	prepare(1);
+	cfg.watch_count = 2;
+	cfg.has_keeper = cfg.want_first_list = true;
+	put_many(30, 0, 48);
+	start();
+	worker_hold(keeper(0), ERR_NOSPACE);
+	pass(3);
+	EXPECT(state_of(1) == WATCH_LIVE && keeper(1)->at.rev == 40);
+	EXPECT(!pos()->is_known);
+	worker_hold(keeper(0), 0);
+	catch_up(40);
+	stop();
+}
+
+/* The stream that goes on behind a listing is not held for longer than the listing moves. */
+static void a_stuck_listing_does_not_hold_the_stream(void)
+{
+	check_allow("first");
+	start_two(0);
+	put_many(30, 0, 48);
+	pass(1);
+	device.watches[0].was_listed = true; /* compaction was faster */
+	sim_net.segment_max = 40;
+	sim_net.jitter_us = 3000;
+	keeper(0)->sink.relist(&keeper(0)->sink);
+	for (int i = 0; i < 1000 && !keeper(0)->is_listing; i++)
+		pass(0.0005);
+	worker_hold(keeper(0), ERR_BUSY);
+	pass(0.1);
+	EXPECT(device.agent.is_held);
+	put_many(5, HISTORY_ZONE, 5);
+	pass(2);
+	EXPECT(check_event_count() == 35);
+	worker_hold(keeper(0), 0);
+	catch_up(20);
+	stop();
+}
+
+/* Where the server allows one stream, a listing that nobody could take now does not keep it from the others. */
+static void one_stream_and_a_sink_that_is_not_ready(void)
+{
+	check_allow("first");
+	start_two(1);
+	keeper(0)->is_unready = true;
+	keeper(0)->sink.relist(&keeper(0)->sink);
+	pass(1);
+	EXPECT(state_of(0) == WATCH_LIST);
+	sim_host_cut(-1, SIM_CUT_RESET);
+	put_many(5, HISTORY_ZONE, 5);
+	pass(5);
+	EXPECT(state_of(0) == WATCH_LIST && check_event_count() == 5);
+	keeper(0)->is_unready = false;
+	worker_hold(keeper(0), 0);
+	catch_up(20);
+	stop();
+}
+
+static void one_stream_and_a_stuck_listing(void)
+{
+	check_allow("first");
+	start_two(1);
+	worker_hold(keeper(0), ERR_NOSPACE);
+	keeper(0)->sink.relist(&keeper(0)->sink);
+	pass(1);
+	put_many(5, HISTORY_ZONE, 5);
+	pass(5);
+	EXPECT(check_event_count() == 5);
+	worker_hold(keeper(0), 0);
+	catch_up(60);
+	stop();
+}
+
+/* What a mirror held is lost: no position is known before it is listed, whatever the sinks say meanwhile. */
+static void a_lost_mirror_has_no_position(void)
+{
+	check_allow("first");
+	start_two(0);
+	put_many(30, 0, 5);
+	pass(1);
+	EXPECT(pos()->rev == 40);
+	keeper(0)->sink.identity = 4711;
+	keeper(0)->sink.relist(&keeper(0)->sink);
+	keeper(0)->sink.wake(&keeper(0)->sink);
+	EXPECT(!pos()->is_known);
+	pass(1);
+	catch_up(5);
+	EXPECT(check_sync_count() == 1);
+	stop();
+}
+
+/* -- watches come and go ---------------------------------------------------------------------- */
+
+static void taken_out_and_added_again(void)
+{
+	start_two(0);
+	put_many(48, 0, 48);
+	pass(1);
+	for (int i = 0; i < 40 && !verdict_failed; i++) {
+		for (int turn = 0; turn < 1000 && !device_can_remove(0); turn++)
+			pass(0.0001);
+		device_remove(0);
+		pass(0.01 * (i % 5));
+		put_many(10, 0, 5);
+		put_many(10, HISTORY_ZONE, 5);
+		pass(0.2);
+		EXPECT(device.is_out[0] && state_of(1) == WATCH_LIVE);
+		device_add(0);
+		check_added(0);
+		EXPECT(pos()->is_known);
+		/* In every state on the way. */
+		pass(0.0005 * i);
+	}
+	catch_up(5);
+	/* What was printed in part when it left comes once more. */
+	EXPECT(check_event_count() >= 48 + 40 * 20 && check_event_count() < 48 + 40 * 20 + 80);
+	EXPECT(check_sync_count() == 0 && sim_count.dials == 1);
+	stop();
+}
+
+/* The answer to it is still due: it is not taken for the next one's, and what it opened is closed again. */
+static void taken_out_while_it_is_asked_for(void)
+{
+	start_two(0);
+	put_many(48, 0, 48);
+	pass(1);
+	sim_net.latency_us = 50000;
+	for (int i = 0; i < 20 && !verdict_failed; i++) {
+		device_remove(0);
+		pass(0.2);
+		EXPECT(device.is_out[0]);
+		device_add(0);
+		check_added(0);
+		for (int turn = 0; turn < 1000 && state_of(0) != WATCH_CREATE; turn++)
+			pass(0.001);
+		EXPECT(state_of(0) == WATCH_CREATE);
+		/* Now and then the next one waits for it already. */
+		device_remove(0);
+		pass(i % 2 ? 0.01 : 0.3);
+		device_add(0);
+		check_added(0);
+		pass(i % 3 ? 0.3 : 0.05);
+	}
+	put_many(5, 0, 5);
+	catch_up(2);
+	EXPECT(check_sync_count() == 0 && sim_count.dials == 1);
+	stop();
+}
+
+/* The new one of the same name begins where the old one is, which may not have ended yet. */
+static void added_again_at_once(void)
+{
+	static struct watch again;
+	static struct worker worker;
+	struct sink *sinks[] = {&worker.sink};
+
+	prepare(1);
+	start();
+	pass(2);
+	put_many(1, 0, 5);
+	pass(1);
+	put_many(20, 0, 5);
+	pass(1);
+	EXPECT(pos()->rev == 31 && device.watches[0].entry.saved_rev < 31);
+	device_remove(0);
+	again = (struct watch){.name = "a", .range = device.watches[0].range};
+	worker_init(&worker, &device.loop, &again, NULL, false, 0, 0);
+	EXPECT(agent_add_watch(&device.agent, &again, sinks, 1) == 0);
+	worker_started(&worker);
+	EXPECT(again.pos.rev == 31);
+	put_many(20, 0, 5);
+	pass(2);
+	EXPECT(device.is_out[0] && again.pos.rev == 51 && worker_is_caught_up(&worker));
+	stop();
+	EXPECT(again.entry.saved_rev == 51);
+}
+
+static void forgotten(void)
+{
+	start_two(0);
+	put_many(48, 0, 48);
+	pass(70);
+	device_remove(0);
+	pass(1);
+	EXPECT(device.is_out[0]);
+	EXPECT(agent_forget(&device.agent, "a") == 0);
+	check_forgotten(0);
+	put_many(5, 0, 5);
+	device_add(0);
+	check_added(0);
+	EXPECT(!pos()->is_known);
+	pass(1);
+	EXPECT(pos()->is_known && pos()->rev == 63);
+	EXPECT(device.watches[1].pos.rev >= 58);
+	stop();
+}
+
+/* SIGTERM while one is on its way out. */
+static void stopped_while_one_is_taken_out(void)
+{
+	start_two(0);
+	put_many(48, 0, 48);
+	pass(1);
+	device_remove(0);
+	device_remove(1);
+	stop();
+	EXPECT(device.state == DEVICE_STOPPED);
+	start();
+	EXPECT(device.watches[0].pos.rev >= 34 && device.watches[1].pos.rev == 58);
+	pass(1);
+	stop();
+}
+
+/* -- other settings --------------------------------------------------------------------------- */
+
+static bool is_connected_to(const char *host)
+{
+	return device.agent.session.state == ETCD_SESSION_READY &&
+	       strcmp(device.agent.session.endpoint.host, host) == 0 && state_of(0) == WATCH_LIVE;
+}
+
+static void other_settings(void)
+{
+	prepare(2);
+	cfg.endpoint_count = 1;
+	start();
+	pass(2);
+	EXPECT(is_connected_to("10.0.0.1"));
+	/* The same endpoint: the connection stays, and so do the new times. */
+	cfg.probe_interval_ms = 2000;
+	device_set_cfg(&cfg);
+	pass(20);
+	EXPECT(is_connected_to("10.0.0.1") && sim_count.dials == 1 && model.probe_calls >= 9);
+	put_many(5, 0, 5);
+	catch_up(1);
+	cfg.endpoint_first = 1;
+	device_set_cfg(&cfg);
+	put_many(5, 0, 5);
+	pass(1);
+	EXPECT(is_connected_to("10.0.0.2") && sim_count.dials == 2);
+	catch_up(1);
+	/* Another user. */
+	cfg.has_user = true;
+	device_set_cfg(&cfg);
+	pass(1);
+	EXPECT(is_connected_to("10.0.0.2") && sim_count.dials == 3 && model.login_calls == 1);
+	EXPECT(check_event_count() == 10 && check_sync_count() == 0);
+	stop();
+}
+
+/* What was wrong for an hour is right at once. */
+static void other_settings_while_there_is_no_connection(void)
+{
+	static const enum sim_reach reaches[] = {SIM_REFUSED, SIM_SILENT};
+
+	for (int i = 0; i < 4 && !verdict_failed; i++) {
+		prepare(2);
+		cfg.endpoint_count = 1;
+		cfg.is_named = i > 1;
+		sim_net.reach[0] = reaches[i % 2];
+		start();
+		pass(600 + i);
+		cfg.endpoint_first = 1;
+		device_set_cfg(&cfg);
+		pass(1);
+		EXPECT(is_connected_to(cfg.is_named ? "m1" : "10.0.0.2"));
+		stop();
+		sim_net.reach[0] = SIM_UP;
+		sim_flash_erase_all();
+		check_reset();
+	}
+}
+
+/* -- once ------------------------------------------------------------------------------------- */
+
+static void once(const char *version, bool is_old)
+{
+	int64_t began_us;
+
+	prepare(1);
+	model_set_version(0, version, is_old, is_old);
+	cfg.want_first_list = true;
+	put_many(30, 0, 20);
+	/* Listed. */
+	cfg.is_once = true;
+	cfg.has_follower = true;
+	start();
+	worker_hold(follower(0), ERR_BUSY);
+	pass(5);
+	EXPECT(!device.caught_up_us);
+	worker_hold(follower(0), 0);
+	pass(5);
+	EXPECT(device.caught_up_us && check_sync_count() == 1 && check_is_caught_up());
+	stop();
+	/* Resumed. */
+	put_many(3000, 0, 20);
+	sim_net.bytes_per_s = 50000;
+	start();
+	for (int i = 0; i < 6000 && !device.caught_up_us && !verdict_failed; i++)
+		pass(0.01);
+	EXPECT(device.caught_up_us && check_event_count() == 3000 && check_is_caught_up());
+	stop();
+	sim_net.bytes_per_s = 0;
+	/* Nothing has happened to its keys. */
+	put_many(300, HISTORY_ZONE, 20);
+	began_us = sim_now_us();
+	start();
+	pass(5);
+	EXPECT(device.caught_up_us && device.caught_up_us - began_us < seconds(3));
+	stop();
+}
+
+static void once_on_a_new_server(void)
+{
+	once("3.5.21", false);
+}
+
+static void once_on_an_old_server(void)
+{
+	once("3.4.20", true);
+}
+
+static void once_waits_for_a_server(void)
+{
+	prepare(1);
+	cfg.is_once = true;
+	sim_net.reach[0] = SIM_REFUSED;
+	start();
+	pass(300);
+	EXPECT(!device.caught_up_us);
+	sim_net.reach[0] = SIM_UP;
+	pass(60);
+	EXPECT(device.caught_up_us);
+	stop();
+}
+
 const struct scenario scenarios[] = {
 	{"plain", plain},
 	{"clean-stop-saves", clean_stop_saves},
@@ -775,8 +1372,12 @@ const struct scenario scenarios[] = {
 	{"compaction-while-away", compaction_while_away},
 	{"compaction-right-behind-the-position", compaction_right_behind_the_position},
 	{"compaction-during-a-slow-listing", compaction_during_a_slow_listing},
+	{"listing-beside-a-watch", listing_beside_a_watch},
+	{"listing-beside-an-event-that-has-begun", listing_beside_an_event_that_has_begun},
+	{"listing-beside-an-event-on-one-stream", listing_beside_an_event_on_one_stream},
 	{"pages-of-one-revision", pages_of_one_revision},
 	{"one-stream-only", one_stream_only},
+	{"watch-id-given-twice", watch_id_given_twice},
 	{"graceful-end", graceful_end},
 	{"token-expires", token_expires},
 	{"denied-and-granted-again", denied_and_granted_again},
@@ -784,5 +1385,28 @@ const struct scenario scenarios[] = {
 	{"no-name-service", no_name_service},
 	{"reader-is-gone", reader_is_gone},
 	{"stop-while-blocked", stop_while_blocked},
+	{"parked-at-once", parked_at_once},
+	{"parked-when-others-wait", parked_when_others_wait},
+	{"parked-and-denied", parked_and_denied},
+	{"a-busy-follower-does-not-keep-its-keeper-old",
+		a_busy_follower_does_not_keep_its_keeper_old},
+	{"a-long-value-comes-to-its-end", a_long_value_comes_to_its_end},
+	{"a-blocked-output-wakes-nobody", a_blocked_output_wakes_nobody},
+	{"a-listing-gives-way", a_listing_gives_way},
+	{"a-stuck-listing-does-not-hold-the-stream", a_stuck_listing_does_not_hold_the_stream},
+	{"one-stream-and-a-sink-that-is-not-ready", one_stream_and_a_sink_that_is_not_ready},
+	{"one-stream-and-a-stuck-listing", one_stream_and_a_stuck_listing},
+	{"a-lost-mirror-has-no-position", a_lost_mirror_has_no_position},
+	{"taken-out-and-added-again", taken_out_and_added_again},
+	{"taken-out-while-it-is-asked-for", taken_out_while_it_is_asked_for},
+	{"added-again-at-once", added_again_at_once},
+	{"forgotten", forgotten},
+	{"stopped-while-one-is-taken-out", stopped_while_one_is_taken_out},
+	{"other-settings", other_settings},
+	{"other-settings-while-there-is-no-connection",
+		other_settings_while_there_is_no_connection},
+	{"once-on-a-new-server", once_on_a_new_server},
+	{"once-on-an-old-server", once_on_an_old_server},
+	{"once-waits-for-a-server", once_waits_for_a_server},
 };
 const size_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
