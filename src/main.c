@@ -9,12 +9,18 @@
 
 /* clang-format off */
 const struct cmd cmd_list[] = {
+	{{"run", "", "keep every [watch] of the configuration file in step",
+		CONF_RUN, 0, 0}, cmd_run},
 	{{"watch", "KEY [RANGE_END] [-- CMD ARG...]", "print the events of KEY, resumable",
 		CONF_WATCH, 1, 2}, cmd_watch},
 	{{"get", "KEY [RANGE_END]", "print the keys as they are",
 		CONF_GET, 1, 2}, cmd_get},
 	{{"check", "", "test the configuration and every endpoint, change nothing",
 		CONF_CHECK, 0, 0}, cmd_check},
+#ifdef CONFIG_CMD_STATUS
+	{{"status", "", "ask the running agent how it is",
+		CONF_STATUS, 0, 0}, cmd_status},
+#endif
 #ifdef CONFIG_CMD_STATE
 	{{"state", "FILE", "print what a state file holds, and its wear",
 		CONF_STATE, 1, 1}, cmd_state},
@@ -27,11 +33,6 @@ const struct cmd cmd_list[] = {
 /* clang-format on */
 
 const size_t cmd_count = sizeof(cmd_list) / sizeof(cmd_list[0]);
-
-static void log_to_syslog(enum log_level level, const char *line, size_t len)
-{
-	port_syslog_write((int)level, line, len);
-}
 
 static bool is_help(const char *word)
 {
@@ -58,14 +59,10 @@ static int no_command(int argc, char *argv[])
 
 static int run(const struct cmd *cmd, struct conf *conf)
 {
-	struct conf_warning w;
-
-	log_set_level((enum log_level)conf->log_level);
-	if (conf->is_syslog)
-		log_set_writer(log_to_syslog);
+	cmd_log_setup(conf);
 	/* check tells them in its own way, and the others have none. */
-	for (unsigned i = 0; cmd->run != cmd_check && conf_warning(conf, i, &w); i++)
-		log_warn("%s: %s; %s", w.about, w.what, w.advice);
+	if (cmd->run != cmd_check)
+		cmd_log_warnings(conf);
 	return cmd->run(conf);
 }
 

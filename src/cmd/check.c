@@ -9,34 +9,24 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/heap.h"
 #include "base/json.h"
-#include "base/kconfig.h"
 #include "base/log.h"
-#include "base/wipe.h"
+#include "cmd/check.h"
 #include "cmd/client.h"
 #include "cmd/cmd.h"
 #include "etcd/probe.h"
-#include "store/journal.h"
 
 enum {
-	CHECK_TEXT_MAX = 640,
 	CHECK_JSON_MAX = CHECK_TEXT_MAX * 4,
-	CHECK_FINDING_MAX = 3 * CONFIG_CONF_ENDPOINT_COUNT + 16,
-};
-
-enum level {
-	FINDING_ERROR,
-	FINDING_WARNING,
-	FINDING_INFO,
-	FINDING_DEAD, /* an endpoint is: an error, but a warning where another one is good */
+	CHECK_FINDING_MAX = 3 * CONFIG_CONF_ENDPOINT_COUNT + 5 * CONFIG_CONF_WATCH_COUNT + 24,
 };
 
 struct finding {
-	enum level level;
+	enum check_level level;
 	const char *advice; /* a constant; NULL: none is needed */
 	char about[CONF_ENDPOINT_TEXT_MAX];
 	char what[CHECK_TEXT_MAX];
@@ -47,7 +37,6 @@ static struct check_cmd {
 	struct client client;
 	struct etcd_session session;
 	struct etcd_probe probe;
-	struct journal journal;
 	struct loop_task next;
 	size_t endpoint;
 	int64_t dial_ms, probe_ms; /* when they began */
@@ -56,6 +45,7 @@ static struct check_cmd {
 	uint64_t cluster_id; /* the first endpoint's */
 	bool is_json;
 	bool is_probe_due;
+	bool is_config_wrong;
 	size_t probes; /* sent: the first for the endpoint, then one for each watch */
 	bool are_watches_checked;
 	struct loop_timer deadline;
@@ -65,12 +55,8 @@ static struct check_cmd {
 	int status;
 } * cmd;
 
-/*
- * Notes one finding; advice may be NULL. They are printed at the end, for what is wrong with one
- * endpoint is a warning when another is good.
- */
-__attribute__((format(printf, 4, 5))) static void find(
-	enum level level, const char *about, const char *advice, const char *fmt, ...)
+/* They are printed at the end, for what is wrong with one endpoint is a warning when another is good. */
+void check_find(enum check_level level, const char *about, const char *advice, const char *fmt, ...)
 {
 	struct finding *f = &cmd->findings[cmd->count];
 	va_list ap;
@@ -130,6 +116,10 @@ static bool print_findings(void)
 
 		if (f->level == FINDING_DEAD)
 			f->level = cmd->good ? FINDING_WARNING : FINDING_ERROR;
+		if (f->level == FINDING_CONFIG) {
+			f->level = FINDING_ERROR;
+			cmd->is_config_wrong = true;
+		}
 		is_ok = is_ok && f->level != FINDING_ERROR;
 	}
 	if (cmd->is_json)
@@ -146,98 +136,6 @@ static bool print_findings(void)
 		(void)printf("%s\n",
 			is_ok ? "etchlet can run with this." : "etchlet cannot run with this.");
 	return is_ok;
-}
-
-/* -- what needs no network -------------------------------------------------------------------- */
-
-static void check_config(const struct conf *conf)
-{
-	struct conf_warning w;
-
-	for (unsigned i = 0; conf_warning(conf, i, &w); i++)
-		find(FINDING_WARNING, w.about, w.advice, "%s", w.what);
-	if (conf->password_path) {
-		char password[ETCD_PASSWORD_MAX];
-		ssize_t n = port_file_read(conf->password_path, password, sizeof(password));
-
-		if (n < 0)
-			find(FINDING_ERROR, "password-file",
-				"make the file readable for the user that etchlet runs as",
-				"%s: %s", conf->password_path, err_text((int)n));
-		else if (n == 0)
-			find(FINDING_ERROR, "password-file", "write the password into it",
-				"%s is empty", conf->password_path);
-		wipe(password, sizeof(password));
-	}
-}
-
-static void check_certificates(void)
-{
-	char what[CHECK_TEXT_MAX];
-	bool is_error;
-
-	for (unsigned i = 0; tls_context_finding(
-		     cmd->client.session.tls, i, port_wall_s(), &is_error, what, sizeof(what));
-		i++)
-		find(is_error ? FINDING_ERROR : FINDING_WARNING, "certificates",
-			is_error ? "install a valid one" : "renew it in time", "%s", what);
-}
-
-/* A start makes the file, and the folder that it is to be in, but not that one's. */
-static bool has_state_folder(const char *path)
-{
-	char folder[CHECK_TEXT_MAX];
-	size_t len = strlen(path);
-
-	if (len >= sizeof(folder))
-		return false;
-	memcpy(folder, path, len + 1);
-	for (int levels = 0; levels < 2; levels++) {
-		while (len && folder[len - 1] != '/')
-			len--;
-		while (len > 1 && folder[len - 1] == '/')
-			len--;
-		folder[len] = '\0';
-		if (!len || port_folder_exists(folder))
-			return true;
-	}
-	return false;
-}
-
-static void check_state(const struct conf *conf)
-{
-	struct journal_stat stat;
-	int err;
-
-	if (!conf->state_path)
-		return;
-	if (has_state_folder(conf->state_path) && !port_file_can_write(conf->state_path))
-		find(FINDING_WARNING, "state",
-			"make the file and its folder writable for the user that etchlet runs as",
-			"%s cannot be written", conf->state_path);
-	err = journal_open(
-		&cmd->journal, conf->state_path, PORT_FLASH_READ, false, cmd->client.loop.now_ms);
-	if (err == ERR_NOENT && has_state_folder(conf->state_path)) {
-		find(FINDING_INFO, "state", NULL, "%s does not exist yet; the first start makes it",
-			conf->state_path);
-		return;
-	}
-	if (err) {
-		find(FINDING_WARNING, "state", "without it positions are lost at a restart",
-			"%s: %s", conf->state_path,
-			cmd->journal.flash.why ? cmd->journal.flash.why : err_text(err));
-		return;
-	}
-	journal_stat(&cmd->journal, &stat, cmd->client.loop.now_ms);
-	if (cmd->journal.is_damaged)
-		find(FINDING_WARNING, "state", "the next start synchronises in full",
-			"%s holds no intact record; the next start puts it aside as %s.damaged",
-			conf->state_path, conf->state_path);
-	else
-		find(FINDING_INFO, "state", NULL,
-			"%s: %" PRIu32 " intact records, %" PRIu32 " damaged", conf->state_path,
-			stat.intact, stat.damaged);
-	journal_close(&cmd->journal);
 }
 
 /* -- endpoints -------------------------------------------------------------------------------- */
@@ -302,17 +200,17 @@ static void check_answered(const struct etcd_header *header)
 
 	cmd->good++;
 	log_show(version, sizeof(version), st->version_text, strlen(st->version_text));
-	find(FINDING_INFO, cmd->about, NULL,
+	check_find(FINDING_INFO, cmd->about, NULL,
 		"etcd %s, revision %" PRId64 ", raft term %" PRIu64 ", connected in %" PRId64
 		" ms, round trip %" PRId64 " ms",
 		*version ? version : "(version not told)", header->revision, header->raft_term,
 		cmd->ready_ms, cmd->client.loop.now_ms - cmd->probe_ms);
 	if (etcd_version_loses_delete(&st->version))
-		find(FINDING_INFO, cmd->about, NULL,
+		check_find(FINDING_INFO, cmd->about, NULL,
 			"before 3.4.36 and 3.5.18 etcd can lose a delete at the compacted revision: it is "
 			"asked for one revision more");
 	if (cmd->cluster_id && header->cluster_id && header->cluster_id != cmd->cluster_id)
-		find(FINDING_ERROR, cmd->about, "name members of one cluster only",
+		check_find(FINDING_ERROR, cmd->about, "name members of one cluster only",
 			"cluster id %" PRIu64 ", another than the first endpoint's %" PRIu64,
 			header->cluster_id, cmd->cluster_id);
 	if (!cmd->cluster_id)
@@ -332,21 +230,21 @@ static bool check_endpoint(const struct grpc_status *st, const struct etcd_heade
 	case ETCD_VERDICT_DENIED:
 		/* The connection and the login are good; which keys may be read is the watch's matter. */
 		if (!cmd->session.cfg->user) {
-			find(FINDING_ERROR, cmd->about, "give --user and --password-file", "%s",
-				shown);
+			check_find(FINDING_ERROR, cmd->about, "give --user and --password-file",
+				"%s", shown);
 			return false;
 		}
 		cmd->good++;
-		find(FINDING_INFO, cmd->about, NULL,
+		check_find(FINDING_INFO, cmd->about, NULL,
 			"connected in %" PRId64 " ms and logged in; %s for the first key of all",
 			cmd->ready_ms, shown);
 		break;
 	default:
-		find(FINDING_DEAD, cmd->about, advice_for(ERR_STATUS), "%s", shown);
+		check_find(FINDING_DEAD, cmd->about, advice_for(ERR_STATUS), "%s", shown);
 		return false;
 	}
 	if (cmd->session.is_auth_off)
-		find(FINDING_WARNING, cmd->about,
+		check_find(FINDING_WARNING, cmd->about,
 			"remove --user, or enable authentication at the server",
 			"authentication is not enabled at the server: going on without a login");
 	return !cmd->are_watches_checked;
@@ -358,11 +256,11 @@ static void check_watch(const struct conf_watch *w, const struct grpc_status *st
 
 	(void)snprintf(about, sizeof(about), "watch %s", w->name);
 	if (st->code == GRPC_OK) {
-		find(FINDING_INFO, about, NULL, "its keys can be read");
+		check_find(FINDING_INFO, about, NULL, "its keys can be read");
 		return;
 	}
-	find(FINDING_ERROR, about, "grant the user the right to read the watch's whole range", "%s",
-		etcd_status_show(shown, sizeof(shown), st));
+	check_find(FINDING_ERROR, about, "grant the user the right to read the watch's whole range",
+		"%s", etcd_status_show(shown, sizeof(shown), st));
 }
 
 static void on_probed(
@@ -387,21 +285,33 @@ static void on_probed(
 	loop_task_post(&cmd->client.loop, &cmd->next);
 }
 
+/* All that the watch asks for: etcd refuses it where but one key of it may not be read. */
+static void watch_range(struct etcd_range *range, const struct conf_watch *w,
+	uint8_t end_mem[CONFIG_ETCD_KEY_BYTES])
+{
+	if (w->is_prefix)
+		etcd_range_prefix(range, w->key.p, w->key.len, end_mem);
+	else if (w->range_end.p)
+		etcd_range_from(range, w->key.p, w->key.len, w->range_end.p, w->range_end.len);
+	else
+		etcd_range_key(range, w->key.p, w->key.len);
+}
+
 static void check_probe(struct etcd_session *s)
 {
 	static const uint8_t first[] = {0};
 	const struct conf *conf = cmd->client.conf;
+	uint8_t end_mem[CONFIG_ETCD_KEY_BYTES];
 	struct etcd_range range;
 	int err;
 
 	if (!cmd->is_probe_due || s->state != ETCD_SESSION_READY || !s->is_version_settled)
 		return;
-	etcd_range_key(&range, first, sizeof(first));
-	/* An empty key with a prefix is every key: it begins where the first probe asks. */
-	if (cmd->probes && conf->watches[cmd->probes - 1].key.len)
-		etcd_range_key(&range, conf->watches[cmd->probes - 1].key.p,
-			conf->watches[cmd->probes - 1].key.len);
-	err = etcd_probe_start(&cmd->probe, s, &range);
+	if (cmd->probes)
+		watch_range(&range, &conf->watches[cmd->probes - 1], end_mem);
+	else
+		etcd_range_key(&range, first, sizeof(first));
+	err = etcd_probe_start_whole(&cmd->probe, s, &range);
 	if (err == ERR_AGAIN)
 		return;
 	cmd->is_probe_due = false;
@@ -432,7 +342,7 @@ static void on_ready(struct etcd_session *s)
 static void on_down(struct etcd_session *s, int err, const char *why)
 {
 	(void)s;
-	find(FINDING_DEAD, cmd->about, advice_for(err), "%s", why);
+	check_find(FINDING_DEAD, cmd->about, advice_for(err), "%s", why);
 	check_next_endpoint();
 }
 
@@ -475,15 +385,14 @@ static int check_run(struct conf *conf)
 	etcd_session_init(
 		&cmd->session, &cmd->client.loop, &cmd->client.session, &check_session_ops, NULL);
 	etcd_probe_init(&cmd->probe, on_probed, NULL);
-	check_config(conf);
-	if (cmd->client.session.tls)
-		check_certificates();
-	check_state(conf);
+	check_local(&cmd->client);
 	check_next_endpoint();
 	err = loop_run(&cmd->client.loop);
 	etcd_session_close(&cmd->session);
 	is_ok = print_findings() && !err && !cmd->status;
 	client_free(&cmd->client);
+	if (cmd->is_config_wrong)
+		return cmd_output_end(CMD_USAGE);
 	return cmd_output_end(is_ok ? CMD_DONE : CMD_FAILED);
 }
 
@@ -491,11 +400,11 @@ int cmd_check(struct conf *conf)
 {
 	int status;
 
-	cmd = calloc(1, sizeof(*cmd));
+	cmd = heap_calloc(1, sizeof(*cmd));
 	if (!cmd)
 		return cmd_tell(CMD_FAILED, "%s", err_text(ERR_NOMEM));
 	status = check_run(conf);
-	free(cmd);
+	heap_free(cmd);
 	cmd = NULL;
 	return status;
 }

@@ -5,10 +5,21 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/heap.h"
 #include "base/kconfig.h"
 #include "base/log.h"
 #include "base/wipe.h"
 #include "cmd/cmd.h"
+
+enum {
+	CLIENT_ENTROPY_MS = 500, /* how often the system is asked whether it has random numbers */
+};
+
+/* A host name that an endpoint or a connection may point to. */
+struct client_host {
+	struct client_host *next;
+	char name[];
+};
 
 static ssize_t client_password(void *arg, char *dst, size_t cap, char *why, size_t why_cap)
 {
@@ -37,37 +48,60 @@ static ssize_t client_password(void *arg, char *dst, size_t cap, char *why, size
 	return n;
 }
 
-static int client_load_tls(struct client *c, struct tls_context **tls, char *why, size_t why_cap)
+static bool conf_needs_tls(const struct conf *conf)
 {
-	const struct tls_files files = {
-		.cacert = c->conf->cacert,
-		.cert = c->conf->cert,
-		.key = c->conf->key,
-		.is_unverified = c->conf->is_insecure,
-	};
-
-	return tls_context_load(tls, &files, why, why_cap);
-}
-
-static bool client_needs_tls(const struct client *c)
-{
-	for (size_t i = 0; i < c->endpoint_count; i++) {
-		if (c->endpoints[i].is_tls)
+	for (size_t i = 0; i < conf->endpoint_count; i++) {
+		if (conf->endpoints[i].is_tls)
 			return true;
 	}
 	return false;
 }
 
-int client_init(struct client *c, struct conf *conf)
+/* Host names outlive the connections that were made to them, so none is given back: a program that reads its
+ * configuration again and again meets the same few. */
+static const char *client_host(struct client *c, const char *name)
 {
-	char why[CONN_WHY_MAX];
+	size_t len = strlen(name) + 1;
+	struct client_host *h;
 
-	memset(c, 0, sizeof(*c));
+	for (h = c->hosts; h; h = h->next) {
+		if (!strcmp(h->name, name))
+			return h->name;
+	}
+	h = heap_calloc(1, sizeof(*h) + len);
+	if (!h)
+		return NULL;
+	h->next = c->hosts;
+	memcpy(h->name, name, len);
+	c->hosts = h;
+	return h->name;
+}
+
+/* 0, or an error with conf->why. */
+static int client_load(struct client *c, struct conf *conf)
+{
+	const struct tls_files files = {
+		.cacert = conf->cacert,
+		.cert = conf->cert,
+		.key = conf->key,
+		.is_unverified = conf->is_insecure,
+	};
+	char why[CONN_WHY_MAX];
+	int err = 0;
+
+	for (size_t i = 0; i < conf->endpoint_count; i++) {
+		if (!client_host(c, conf->endpoints[i].host))
+			return conf_refuse(conf, "endpoints", "%s", err_text(ERR_NOMEM));
+	}
+	if (conf_needs_tls(conf))
+		err = tls_context_load(&c->session.tls, &files, why, sizeof(why));
+	if (err) {
+		(void)conf_refuse_file(conf, why);
+		return err;
+	}
 	c->conf = conf;
-	c->signal_fd.fd = -1;
-	loop_init(&c->loop);
 	for (size_t i = 0; i < conf->endpoint_count; i++)
-		c->endpoints[i] = (struct etcd_endpoint){conf->endpoints[i].host,
+		c->endpoints[i] = (struct etcd_endpoint){client_host(c, conf->endpoints[i].host),
 			conf->endpoints[i].port, conf->endpoints[i].is_tls};
 	c->endpoint_count = conf->endpoint_count;
 	c->session = (struct etcd_session_cfg){
@@ -78,10 +112,57 @@ int client_init(struct client *c, struct conf *conf)
 		.user = conf->user,
 		.password = client_password,
 		.password_arg = conf,
+		.tls = c->session.tls,
 	};
-	if (client_needs_tls(c) && client_load_tls(c, &c->session.tls, why, sizeof(why)))
-		return cmd_tell(CMD_USAGE, "%s", why);
-	return CMD_DONE;
+	return 0;
+}
+
+int client_reload(struct client *c, struct conf *conf)
+{
+	return client_load(c, conf) ? ERR_CONFIG : 0;
+}
+
+int client_init(struct client *c, struct conf *conf)
+{
+	bool is_told = false;
+	int err;
+
+	memset(c, 0, sizeof(*c));
+	c->signal_fd.fd = -1;
+	loop_init(&c->loop);
+	/* Early in the life of a device, keys can't be checked yet: that is nobody's mistake. */
+	while ((err = client_load(c, conf)) == ERR_ENTROPY &&
+		(conf->command->set & (CONF_RUN | CONF_WATCH))) {
+		if (!is_told)
+			log_warn("%s; waits for them", conf->why);
+		is_told = true;
+		(void)port_poll(NULL, 0, CLIENT_ENTROPY_MS);
+	}
+	return err ? cmd_tell(CMD_USAGE, "%s", conf->why) : CMD_DONE;
+}
+
+void client_agent_cfg(const struct client *c, struct agent_cfg *cfg)
+{
+	const struct conf *conf = c->conf;
+
+	*cfg = (struct agent_cfg){
+		.endpoint_count = c->endpoint_count,
+		.session = c->session,
+		.probe_interval_ms = conf->probe_interval_ms,
+		.idle_after_ms = conf->idle_after_ms,
+		.backoff_min_ms = conf->backoff_min_ms,
+		.backoff_max_ms = conf->backoff_max_ms,
+		.max_value_len = conf->max_value_len,
+		.is_once = conf->is_once,
+		.keeper =
+			{
+				.path = conf->state_path,
+				.interval_ms = conf->state_interval_ms,
+				.quiet_interval_ms = conf->idle_after_ms,
+				.is_relaxed = conf->durability == CONF_DURABILITY_RELAXED,
+			},
+	};
+	memcpy(cfg->endpoints, c->endpoints, sizeof(cfg->endpoints));
 }
 
 static void on_signal(struct loop_fd *fd, int events)
@@ -102,19 +183,40 @@ int client_open_signals(struct client *c)
 	return loop_fd_add(&c->loop, &c->signal_fd) ? CMD_FAILED : CMD_DONE;
 }
 
-void client_reload(struct client *c)
+int client_check_build(struct conf *conf, const struct conf_watch *w)
 {
-	char why[CONN_WHY_MAX];
+	if (w->mirror && !IS_ENABLED(CONFIG_SINK_MIRROR))
+		return conf_refuse_watch(
+			conf, w, "mirror", NULL, "is not part of this build (SINK_MIRROR)");
+	if (w->exec && !IS_ENABLED(CONFIG_SINK_HOOK))
+		return conf_refuse_watch(
+			conf, w, "exec", NULL, "is not part of this build (SINK_HOOK)");
+	return 0;
+}
 
-	if (!c->session.tls) {
-		log_info(
-			"reload: nothing is read from files but the password, and that at each login");
-		return;
-	}
-	if (client_load_tls(c, &c->session.tls, why, sizeof(why)))
-		log_error("reload: %s; the certificates stay as they were", why);
-	else
-		log_info("reload: certificates read again, for the connections to come");
+int client_mirror_cfg(
+	struct client *c, struct conf *conf, const struct conf_watch *w, struct mirror_cfg *cfg)
+{
+	*cfg = (struct mirror_cfg){
+		.loop = &c->loop,
+		.watch_name = w->name,
+		.path = w->mirror,
+		.key = w->key.p,
+		.key_len = w->key.len,
+		.mode = w->mirror_mode,
+		.has_mode = conf_watch_has_mirror_mode(w),
+		.is_adopt = w->is_mirror_adopt,
+		.is_relaxed = conf->durability == CONF_DURABILITY_RELAXED,
+		.backoff_min_ms = conf->backoff_min_ms,
+		.backoff_max_ms = conf->backoff_max_ms,
+	};
+	if (!w->mirror_owner)
+		return 0;
+	cfg->has_owner = true;
+	return port_owner_find(w->mirror_owner, &cfg->uid, &cfg->gid)
+		       ? conf_refuse_watch(conf, w, "mirror-owner", w->mirror_owner,
+				 "names a user or group that this system does not have")
+		       : 0;
 }
 
 void client_free(struct client *c)
@@ -122,6 +224,12 @@ void client_free(struct client *c)
 	tls_context_free(c->session.tls);
 	c->session.tls = NULL;
 	loop_fd_remove(&c->loop, &c->signal_fd);
+	while (c->hosts) {
+		struct client_host *next = c->hosts->next;
+
+		heap_free(c->hosts);
+		c->hosts = next;
+	}
 }
 
 int client_range(struct etcd_range *range, const struct conf *conf, uint8_t *end_mem)

@@ -10,6 +10,8 @@
 #include "conf/conf.h"
 #include "etcd/range.h"
 #include "etcd/session.h"
+#include "sink/mirror.h"
+#include "sync/agent.h"
 
 struct client {
 	struct conf *conf;
@@ -22,6 +24,7 @@ struct client {
 	void *user;
 	/* private */
 	struct loop_fd signal_fd;
+	struct client_host *hosts;
 };
 
 /* 0, or the exit status after a line that says what is wrong. */
@@ -29,8 +32,22 @@ int client_init(struct client *c, struct conf *conf);
 
 int client_open_signals(struct client *c);
 
-/* Reads the certificates again (SIGHUP). The old ones stay when the new are not good; that is told. */
-void client_reload(struct client *c);
+/*
+ * SIGHUP: takes over the endpoints, the login and the certificates of conf, which may be the one at
+ * hand or another that outlives it, and reads the certificates again. All or nothing: 0; or
+ * ERR_CONFIG, and conf->why says what is wrong.
+ */
+int client_reload(struct client *c, struct conf *conf);
+
+/* What an agent needs to know of conf, but for the TLS context, which is told when it is loaded. */
+void client_agent_cfg(const struct client *c, struct agent_cfg *cfg);
+
+/* Whether this build has the sinks that a section asks for: 0, or ERR_CONFIG with conf->why. */
+int client_check_build(struct conf *conf, const struct conf_watch *w);
+
+/* Of a section with a mirror, which cfg points into: 0, or ERR_CONFIG with conf->why: its owner is not known. */
+int client_mirror_cfg(
+	struct client *c, struct conf *conf, const struct conf_watch *w, struct mirror_cfg *cfg);
 
 void client_free(struct client *c);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "port/port.h"
 
 const struct cmd *cmd_find(const char *name)
@@ -37,6 +38,25 @@ int cmd_tell(int status, const char *fmt, ...)
 	line[at++] = '\n';
 	port_stderr_write(line, at);
 	return status;
+}
+
+static void log_to_syslog(enum log_level level, const char *line, size_t len)
+{
+	port_syslog_write((int)level, line, len);
+}
+
+void cmd_log_setup(const struct conf *conf)
+{
+	log_set_level((enum log_level)conf->log_level);
+	log_set_writer(conf->is_syslog ? log_to_syslog : NULL);
+}
+
+void cmd_log_warnings(const struct conf *conf)
+{
+	struct conf_warning w;
+
+	for (unsigned i = 0; conf_warning(conf, i, &w); i++)
+		log_warn("%s: %s; %s", w.about, w.what, w.advice);
 }
 
 int cmd_output_end(int status)

@@ -43,9 +43,16 @@ void cmd_help_overview(bool is_error);
 /* What help COMMAND prints. */
 void cmd_help_command(const struct conf_command *command);
 
+/* Level and place of the log, as the user wants them. */
+void cmd_log_setup(const struct conf *conf);
+/* A line for what is allowed and seldom wise. */
+void cmd_log_warnings(const struct conf *conf);
+
+int cmd_run(struct conf *conf);
 int cmd_watch(struct conf *conf);
 int cmd_get(struct conf *conf);
 int cmd_check(struct conf *conf);
+int cmd_status(struct conf *conf);
 int cmd_state(struct conf *conf);
 int cmd_version(struct conf *conf);
 int cmd_help(struct conf *conf);

@@ -5,10 +5,10 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "cmd/client.h"
 #include "cmd/cmd.h"
@@ -310,11 +310,11 @@ int cmd_get(struct conf *conf)
 {
 	int status;
 
-	cmd = calloc(1, sizeof(*cmd));
+	cmd = heap_calloc(1, sizeof(*cmd));
 	if (!cmd)
 		return cmd_tell(CMD_FAILED, "%s", err_text(ERR_NOMEM));
 	status = get_run(conf);
-	free(cmd);
+	heap_free(cmd);
 	cmd = NULL;
 	return status;
 }

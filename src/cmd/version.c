@@ -20,6 +20,9 @@ static const struct {
 	{"X25519", IS_ENABLED(CONFIG_TLS_X25519)},
 	{"RSA", IS_ENABLED(CONFIG_TLS_RSA)},
 	{"watch --", IS_ENABLED(CONFIG_SINK_EACH)},
+	{"status", IS_ENABLED(CONFIG_CMD_STATUS)},
+	{"metrics", IS_ENABLED(CONFIG_METRICS)},
+	{"notify", IS_ENABLED(CONFIG_NOTIFY)},
 };
 
 int cmd_version(struct conf *conf)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* etchlet watch: one watch, printed, and given to a command when there is one. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/heap.h"
 #include "base/kconfig.h"
 #include "base/log.h"
 #include "base/wipe.h"
@@ -31,6 +31,20 @@ static struct watch_cmd {
 	int status;
 } * cmd;
 
+static void watch_reload(struct client *c)
+{
+	if (client_reload(c, c->conf))
+		log_error("reload: %s; the certificates stay as they were", c->conf->why);
+	else if (c->session.tls)
+		log_info("reload: certificates read again, for the connections to come");
+	else if (c->conf->password_path)
+		log_info(
+			"reload: nothing is read from files but the password, and that at each login");
+	else
+		log_info("reload: there is nothing to read again");
+	agent_set_tls(&cmd->agent, c->session.tls);
+}
+
 static void on_signals(struct client *c, int signals)
 {
 	bool is_hook = IS_ENABLED(CONFIG_SINK_EACH) && c->conf->exec;
@@ -40,10 +54,8 @@ static void on_signals(struct client *c, int signals)
 	if (signals & PORT_SIGNAL_STOP)
 		agent_stop(&cmd->agent, is_hook && each_is_running(&cmd->each) ? WATCH_STOP_HOOK_MS
 									       : WATCH_STOP_MS);
-	if (signals & PORT_SIGNAL_RELOAD) {
-		client_reload(c);
-		agent_set_tls(&cmd->agent, c->session.tls);
-	}
+	if (signals & PORT_SIGNAL_RELOAD)
+		watch_reload(c);
 	if (signals & PORT_SIGNAL_RETRY)
 		agent_retry(&cmd->agent);
 }
@@ -57,26 +69,11 @@ static void on_stopped(struct agent *a, int err)
 	loop_stop(a->loop);
 }
 
-static void watch_make_agent(struct conf *conf)
+static void watch_make_agent(void)
 {
-	struct agent_cfg cfg = {
-		.endpoint_count = cmd->client.endpoint_count,
-		.session = cmd->client.session,
-		.probe_interval_ms = conf->probe_interval_ms,
-		.idle_after_ms = conf->idle_after_ms,
-		.backoff_min_ms = conf->backoff_min_ms,
-		.backoff_max_ms = conf->backoff_max_ms,
-		.max_value_len = conf->max_value_len,
-		.keeper =
-			{
-				.path = conf->state_path,
-				.interval_ms = conf->state_interval_ms,
-				.quiet_interval_ms = conf->idle_after_ms,
-				.is_relaxed = conf->durability == CONF_DURABILITY_RELAXED,
-			},
-	};
+	struct agent_cfg cfg;
 
-	memcpy(cfg.endpoints, cmd->client.endpoints, sizeof(cfg.endpoints));
+	client_agent_cfg(&cmd->client, &cfg);
 	agent_init(&cmd->agent, &cmd->client.loop, &cfg);
 	cmd->agent.stopped = on_stopped;
 }
@@ -136,7 +133,7 @@ static int watch_prepare(struct conf *conf)
 		status = watch_make_sinks(conf, sinks, &n);
 	if (status)
 		return status;
-	watch_make_agent(conf);
+	watch_make_agent();
 	if (agent_open(&cmd->agent) == ERR_LOCKED)
 		return cmd_tell(
 			CMD_FAILED, "state file %s is in use by another agent", conf->state_path);
@@ -168,11 +165,11 @@ int cmd_watch(struct conf *conf)
 {
 	int status;
 
-	cmd = calloc(1, sizeof(*cmd));
+	cmd = heap_calloc(1, sizeof(*cmd));
 	if (!cmd)
 		return cmd_tell(CMD_FAILED, "%s", err_text(ERR_NOMEM));
 	status = watch_run(conf);
-	free(cmd);
+	heap_free(cmd);
 	cmd = NULL;
 	return status;
 }
