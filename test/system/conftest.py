@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import agent as agent_module
 from harness import etcd as etcd_module
-from harness import fake_etcd, pki as pki_module, proxy as proxy_module, wait
+from harness import fake_etcd, pki as pki_module, proxy as proxy_module, run_agent, wait
 from harness.process import die_with_parent, kill_and_reap
 
 TEST_TIMEOUT_S = 90
@@ -64,6 +64,14 @@ def etchlet(tmp_path, servers):
     program = agent_module.Etchlet(os.path.abspath(binary), str(tmp_path))
     yield program
     program.end_all()
+
+
+@pytest.fixture
+def runner(etchlet, tmp_path):
+    """`etchlet run` with a configuration file; its agents are ended as those of etchlet are."""
+    made = run_agent.Runner(etchlet, str(tmp_path))
+    yield made
+    made.close()
 
 
 class Servers:

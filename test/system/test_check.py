@@ -9,6 +9,7 @@ import time
 import pytest
 
 from harness import pki as pki_module
+from harness.folders import disks  # noqa: F401 (a fixture)
 
 
 class Config:
@@ -16,16 +17,18 @@ class Config:
 
     def __init__(self, folder, endpoints, *lines, watch=("key = k", "prefix = yes", "print = -")):
         self.path = str(folder / "etchlet.conf")
+        # A socket's path may not be longer than 107 bytes, and those of tests are.
+        self.control = f"/tmp/ec-check-{os.getpid()}"
         with open(self.path, "w") as f:
             f.write("\n".join([
-                f"endpoints = {endpoints}", f"state = {folder}/state", f"control = {folder}/control",
+                f"endpoints = {endpoints}", f"state = {folder}/state", f"control = {self.control}",
                 "device-id = test-device", *lines, "", "[watch test]", *watch, ""]))
 
 
 def check(etchlet, config, *words):
     done = etchlet.run("check", "-c", config.path, "--json", "--dial-timeout=1s",
                        "--command-timeout=1s", *words)
-    report = json.loads(done.stdout) if done.returncode != 2 else None
+    report = json.loads(done.stdout) if done.stdout else None
     if report is not None:
         assert set(report) == {"ok", "findings"}
         for finding in report["findings"]:
@@ -109,6 +112,115 @@ def test_missing_permission_is_an_error_that_names_the_watch(etchlet, servers, t
     done, report = check(etchlet, Config(tmp_path, etcd.url, "user = device:pw"))
     assert done.returncode == 1
     assert "permission" in problem(report) and "test" in problem(report)
+
+
+def test_permission_for_less_than_the_range_is_an_error(etchlet, servers, tmp_path):
+    etcd = servers.etcd("3.5", flags={"bcrypt-cost": 4})
+    etcd.client.user_add("device", "pw")
+    etcd.client.role_add("first")
+    etcd.client.role_grant("first", b"k", kind=0)
+    etcd.client.user_grant_role("device", "first")
+    etcd.enable_auth()
+    done, report = check(etchlet, Config(tmp_path, etcd.url, "user = device:pw"))
+    assert done.returncode == 1
+    assert "permission" in problem(report) and "test" in problem(report)
+    etcd.client.role_grant("first", b"k", b"l", kind=0)
+    done, report = check(etchlet, Config(tmp_path, etcd.url, "user = device:pw"))
+    assert done.returncode == 0, report
+
+
+@pytest.mark.parametrize("place, why", [("file", "something else than a folder"),
+                                        ("link", "something else than a folder"),
+                                        ("file/m", "something else than a folder")])
+def test_mirror_that_cannot_be_made_is_an_error(etchlet, etcd35, runner, tmp_path, place, why):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    path = str(tmp_path / place)
+    done, report = check(etchlet, Config(tmp_path, etcd35.url, watch=("key = k/", "prefix = yes",
+                                                                      f"mirror = {path}")))
+    assert done.returncode == 1 and why in problem(report)
+    agent = runner.mirror(etcd35, "k/", path)
+    agent.wait_stderr(why)
+    assert agent.is_running and (tmp_path / "file").read_text() == "mine"
+
+
+def test_file_without_a_watch_is_refused_as_by_run(etchlet, etcd35, tmp_path):
+    config = Config(tmp_path, etcd35.url)
+    with open(config.path) as f:
+        text = f.read()
+    with open(config.path, "w") as f:
+        f.write(text[:text.index("[watch")])
+    done, report = check(etchlet, config)
+    assert done.returncode == 2 and not report["ok"]
+    assert "no section [watch name]" in problem(report)
+    assert etchlet.run("run", "-c", config.path).returncode == 2
+    assert etchlet.run("check", "--endpoints", etcd35.url).returncode == 0
+
+
+def test_what_a_start_refuses_is_told_and_exits_2(etchlet, etcd35, tmp_path):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "mine").write_text("x")
+    watch = ("key = k/", "prefix = yes", f"mirror = {folder}")
+    done, report = check(etchlet, Config(tmp_path, etcd35.url, watch=watch))
+    assert done.returncode == 2 and not report["ok"]
+    assert "not a mirror's" in problem(report) and "mirror-adopt" in problem(report)
+    done, report = check(etchlet, Config(tmp_path, etcd35.url,
+                                         watch=(*watch, "mirror-adopt = yes", "mirror-owner = no-such-user")))
+    assert done.returncode == 2 and "no-such-user" in problem(report)
+
+
+def test_mirror_of_a_running_agent_is_told(etchlet, etcd35, runner, tmp_path):
+    path = str(tmp_path / "m")
+    agent = runner.mirror(etcd35, "k/", path)
+    agent.wait_synced()
+    done, report = check(etchlet, Config(tmp_path, etcd35.url, watch=("key = k/", "prefix = yes",
+                                                                      f"mirror = {path}")))
+    assert done.returncode == 0
+    assert f"in use by process {agent.process.pid}" in problem(report, "info")
+
+
+def test_read_only_file_system_is_told_as_one(etchlet, etcd35, disks, tmp_path):
+    disk = disks(str(tmp_path / "disk"))
+    os.mkdir(f"{disk.path}/there")
+    disk.remount("ro")
+    for name in "there", "new":
+        for sink in "mirror", "print":
+            if (name, sink) == ("there", "print"):
+                continue
+            done, report = check(etchlet, Config(tmp_path, etcd35.url,
+                                                 watch=("key = k/", "prefix = yes", f"{sink} = {disk.path}/{name}")))
+            assert done.returncode == 1
+            assert "read-only" in problem(report) and "permission" not in problem(report)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\r\n"])
+def test_password_file_without_a_password_is_an_error(etchlet, etcd35, tmp_path, text):
+    (tmp_path / "password").write_text(text)
+    done, report = check(etchlet, Config(tmp_path, etcd35.url, "user = device",
+                                         f"password-file = {tmp_path}/password"))
+    assert done.returncode == 1 and "no password in it" in problem(report)
+
+
+def test_control_that_is_no_socket_is_a_warning(etchlet, etcd35, tmp_path):
+    config = Config(tmp_path, etcd35.url)
+    with open(config.control, "w"):
+        pass
+    try:
+        done, report = check(etchlet, config)
+    finally:
+        os.unlink(config.control)
+    assert done.returncode == 0 and "something else than a socket" in problem(report, "warning")
+
+
+def test_control_that_is_too_long_is_refused(etchlet, tmp_path):
+    config = Config(tmp_path, "http://127.0.0.1:1")
+    for command in "check", "run":
+        done = etchlet.run(command, "-c", config.path, "--control=/tmp/" + "x" * 103)
+        assert done.returncode == 2 and b"--control" in done.stderr and b"107" in done.stderr
+        assert done.stderr.count(b"\n") == 1
+    done = etchlet.run("check", "-c", config.path, "--dial-timeout=1s", "--control=/tmp/" + "x" * 102)
+    assert done.returncode == 1
 
 
 def test_authentication_that_is_off_is_a_warning(etchlet, etcd35, tmp_path):

@@ -10,7 +10,8 @@ import pytest
 
 from harness.agent import parse, put_line, value_of
 from harness.etcd_client import GrpcError
-from harness.fake_etcd import OUT_OF_RANGE, PERMISSION_DENIED, UNAVAILABLE, COMPACTED
+from harness.fake_etcd import COMPACTED, MAX_STREAMS, OUT_OF_RANGE, PERMISSION_DENIED, UNAVAILABLE, \
+    UNIMPLEMENTED
 
 
 def lines(done):
@@ -259,6 +260,73 @@ def test_next_endpoint_answers_when_the_first_does_not(etchlet, servers, etcd35,
     done = etchlet.get(f"{refused.url},{silent.url},{etcd35.url}", "--dial-timeout=500ms",
                        "--command-timeout=500ms", prefix)
     assert (done.returncode, done.stdout) == (0, f"{prefix}\nv\n".encode())
+
+
+def not_found(call):
+    call.send_headers(status="404", content_type="text/html", end=True)
+
+
+def not_implemented(call):
+    call.trailers_only(UNIMPLEMENTED, "unknown service etcdserverpb.KV")
+
+
+def closed_by_a_proxy(call):
+    """PERMISSION_DENIED as gRPC has it for HTTP 403, which is the proxy's own word."""
+    call.send_headers(status="403", content_type="text/html", end=True)
+
+
+@pytest.mark.parametrize("answer", [not_found, not_implemented, closed_by_a_proxy])
+def test_next_endpoint_answers_where_a_proxy_knows_no_etcd(etchlet, servers, answer):
+    proxy, fake = servers.fake(), servers.fake()
+    fake.put(b"k", b"v")
+    proxy.on["Range"] = answer
+    done = etchlet.get(f"{proxy.url},{fake.url}", "k")
+    assert (done.returncode, done.stdout) == (0, b"k\nv\n")
+    assert proxy.calls_of("Range")
+
+
+def test_denied_by_a_member_is_denied_by_all(etchlet, servers):
+    fakes = servers.fake(), servers.fake()
+    fakes[0].on["Range"] = lambda call: call.trailers_only(
+        PERMISSION_DENIED, "etcdserver: permission denied") or True
+    done = etchlet.get(f"{fakes[0].url},{fakes[1].url}", "k")
+    assert done.returncode == 1 and b"permission denied" in done.stderr
+    assert not fakes[1].connections
+
+
+def test_pages_of_two_clusters_are_not_mixed(etchlet, servers):
+    one, two, third = (servers.fake() for _ in range(3))
+    two.cluster_id = 0x77
+    for fake, value in ((one, b"one"), (two, b"two"), (third, b"one")):
+        fake.txn([("put", b"k%05d" % i, value) for i in range(3000)])
+
+    def cut_at_the_second_page(call, number):
+        if number > 1:
+            call.connection.close()
+        return number > 1
+    one.on_page = cut_at_the_second_page
+    done = etchlet.get(f"{one.url},{two.url}", "--prefix", "-w", "json", "k")
+    assert done.returncode == 1
+    values = [parse(line)["value"] for line in lines(done)]
+    assert set(values) == {"one"} and len(values) < 3000
+    assert two.pages == 1
+    # A member of the first one's cluster ends the listing.
+    one.pages = 0
+    done = etchlet.get(f"{one.url},{two.url},{third.url}", "--prefix", "-w", "json", "k")
+    assert done.returncode == 0
+    assert [parse(line)["value"] for line in lines(done)] == ["one"] * 3000
+
+
+@pytest.mark.parametrize("words", [[], ["--user=device:pw"]])
+def test_server_that_lets_no_stream_be_opened_is_left(etchlet, servers, words):
+    closed, fake = servers.fake(settings={MAX_STREAMS: 0}), servers.fake()
+    fake.users = {"device": "pw"} if words else None
+    fake.put(b"k", b"v")
+    began = time.monotonic()
+    done = etchlet.get(f"{closed.url},{fake.url}", "--command-timeout=500ms", *words, "k")
+    assert (done.returncode, done.stdout) == (0, b"k\nv\n")
+    assert 0.4 < time.monotonic() - began < 4
+    assert not closed.calls and b"takes no" in done.stderr
 
 
 def test_refused_connection_is_a_failure_with_the_endpoint_named(etchlet, servers):

@@ -206,6 +206,7 @@ class Call:
         self.is_over = False
         self.reset_code = None
         self.headers_sent = False
+        self.sending = threading.Lock()  # a message is not to be torn by that of another watch
 
     @property
     def server(self):
@@ -246,7 +247,8 @@ class Call:
         self.is_over = self.is_over or end
 
     def send_message(self, message, pad=None, compressed=0, piece=None):
-        self.send_data(struct.pack(">BI", compressed, len(message)) + message, pad, piece)
+        with self.sending:
+            self.send_data(struct.pack(">BI", compressed, len(message)) + message, pad, piece)
 
     def send_data(self, data, pad=None, piece=None, end=False):
         """Honours the agent's windows: waits until there is room, until the stream is over."""
@@ -323,6 +325,7 @@ class Watch:
         self.start = request.start_revision
         self.request = request
         self.is_live = False
+        self.is_cancelled = False  # by the agent
         self.backlog = None
 
     @property
@@ -339,7 +342,7 @@ class Watch:
     def _send_backlog(self):
         while True:
             response = self.backlog.get()
-            if self.is_open:
+            if self.is_open and not self.is_cancelled:
                 self.call.send_message(proto.watch_response(**response))
             self.backlog.task_done()
 
@@ -583,6 +586,7 @@ class FakeEtcd:
             elif request.cancel_id is not None:
                 for watch in self.watches:
                     if watch.call is call and watch.id == request.cancel_id and watch.is_live:
+                        watch.is_cancelled = True
                         watch.cancel()
             elif request.progress:
                 call.send_message(proto.watch_response(header=self.header(), watch_id=-1))
