@@ -11,13 +11,15 @@
 #   SYSROOT_LIBS=1  take mbedTLS and nanopb of the target by pkg-config, build none
 #   DEPS_DIR=DIR    tarballs of the libraries, for machines without Debian's archive
 #   DEPS=DIR        where libraries are built and kept        NANOPB_GENERATED=DIR  has etcd.pb.[ch]
-#   DESTDIR= PREFIX=  for install
+#   DESTDIR= PREFIX= SYSCONFDIR=  for install     SYSTEMD_UNIT_DIR=DIR  install the systemd unit there too
 
 VERSION := 0.1.0
 
 O ?= build
 DEPS ?= $(O)/deps
 PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+SYSTEMD_UNIT_DIR ?=
 PORT ?= linux
 STATIC ?= 1
 SYSROOT_LIBS ?= 0
@@ -31,6 +33,16 @@ export DEPS_DIR KCONFIG_CONFIG
 .DELETE_ON_ERROR:
 .SECONDARY:
 all:
+
+# A goal that makes a configuration, and others beside it: one after the other, each with what the one before
+# has made. (make tiny_defconfig all)
+ifneq ($(and $(filter %config,$(MAKECMDGOALS)),$(word 2,$(MAKECMDGOALS))),)
+.PHONY: $(MAKECMDGOALS) one-by-one
+$(MAKECMDGOALS): one-by-one
+	@:
+one-by-one:
+	+@set -e; for goal in $(MAKECMDGOALS); do $(MAKE) --no-print-directory $$goal; done
+else
 
 Q := $(if $(V),,@)
 say = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,@printf '  %-7s %s\n' $(1) $(2))
@@ -138,6 +150,11 @@ rooms := base net etcd store sync sink conf cmd
 # Files that an option brings in, left out when it is off; every other .c of a room is always built.
 left_out-$(CONFIG_NET_TLS) += src/net/tls%.c test/unit/test_tls%.c
 left_out-$(CONFIG_SINK_EACH) += src/sink/each%.c test/unit/test_each%.c
+left_out-$(CONFIG_SINK_HOOK) += src/sink/hook%.c test/unit/test_hook%.c
+left_out-$(CONFIG_CMD_STATUS) += src/cmd/status.c src/cmd/control.c test/unit/test_control.c port/linux/local.c
+left_out-$(CONFIG_METRICS) += src/cmd/metrics.c test/unit/test_metrics.c
+left_out-$(CONFIG_NOTIFY) += src/cmd/notify.c test/unit/test_notify.c
+left_out-$(CONFIG_SINK_MIRROR) += src/sink/mirror%.c test/unit/test_mirror%.c
 
 # A file of the same place and name under port/$(PORT)/ replaces the generic one in src/.
 in_rooms := $(wildcard $(rooms:%=src/%/*.c))
@@ -298,9 +315,20 @@ $(O)/etchlet: $(O)/etchlet.full
 	$(call say,STRIP,$@)
 	$(Q)cp $< $@.new && $(STRIP) $@.new && mv $@.new $@
 
+# A configuration that somebody has written stays as it is.
 install: $(O)/etchlet
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX)/sbin/etchlet)
 	$(Q)install -D -m 755 $(O)/etchlet $(DESTDIR)$(PREFIX)/sbin/etchlet
+	$(call say,INSTALL,$(DESTDIR)$(SYSCONFDIR)/etchlet.conf)
+	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/etchlet.conf ] || \
+		install -D -m 644 board/etchlet.conf $(DESTDIR)$(SYSCONFDIR)/etchlet.conf
+ifneq ($(SYSTEMD_UNIT_DIR),)
+	$(call say,INSTALL,$(DESTDIR)$(SYSTEMD_UNIT_DIR)/etchlet.service)
+	$(Q)install -d $(DESTDIR)$(SYSTEMD_UNIT_DIR)
+	$(Q)sed 's,/usr/sbin/,$(PREFIX)/sbin/,; s,/etc/etchlet.conf,$(SYSCONFDIR)/etchlet.conf,' \
+		board/systemd/etchlet.service >$(DESTDIR)$(SYSTEMD_UNIT_DIR)/etchlet.service
+	$(Q)chmod 644 $(DESTDIR)$(SYSTEMD_UNIT_DIR)/etchlet.service
+endif
 
 size: $(O)/etchlet
 	@$(PYTHON) board/tools/size $(O)/etchlet.map $(O)/etchlet $(O)/size.last
@@ -381,3 +409,5 @@ help:
 	@echo '  menuconfig oldconfig olddefconfig savedefconfig listnewconfig'
 	@echo '  allnoconfig allyesconfig randconfig defconfig (x86_64)'
 	@printf '  %s\n' $(notdir $(wildcard board/*_defconfig))
+
+endif # one goal, or none that makes a configuration
