@@ -247,19 +247,21 @@ static inline void help_stop(void)
 	mirror_close(&help_mirror);
 }
 
-/* Turns until wake() or relist() is called. */
+/* As an owner does it: the same call again when it is woken. is_patient: also after trouble. */
+static bool help_is_patient = true;
+
+/* Turns until wake() or relist() is called, or fail() when there is no patience. */
 static inline void help_wait(void)
 {
-	int wakes = help_seen.wakes, relists = help_seen.relists;
+	int wakes = help_seen.wakes, relists = help_seen.relists, fails = help_seen.fails;
 
-	for (int i = 0; help_seen.wakes == wakes && help_seen.relists == relists; i++) {
+	for (int i = 0; help_seen.wakes == wakes && help_seen.relists == relists &&
+			(help_is_patient || help_seen.fails == fails);
+		i++) {
 		assert_true(i < HELP_TURNS_MAX);
 		assert_int_equal(loop_turn(&help_loop), 0);
 	}
 }
-
-/* As an owner does it: the same call again when it is woken. is_patient: also after trouble. */
-static bool help_is_patient = true;
 
 #define HELP_CALL(call) \
 	do { \
@@ -268,10 +270,12 @@ static bool help_is_patient = true;
 			break; \
 		if (err_ != ERR_AGAIN && err_ != ERR_BUSY && !help_is_patient) \
 			return (int)err_; \
-		int relists_ = help_seen.relists; \
+		int relists_ = help_seen.relists, fails_ = help_seen.fails; \
 		help_wait(); \
 		if (help_seen.relists != relists_) \
 			return ERR_HISTORY; \
+		if (!help_is_patient && help_seen.fails != fails_) \
+			return help_seen.last_fail; \
 	} while (1)
 
 /* 0; ERR_HISTORY: it wants everything listed; or trouble, unless it is patient. */
