@@ -145,7 +145,7 @@ def test_two_hundred_reconnections_leak_nothing(runner, servers, tmp_path):
     agent.wait_position("p", wanted[-1], 15)
     mirror_model.wait_equal(folder, tree(b"a/", pairs), 10, agent)
     assert revisions_of(lines) == wanted
-    agent.wait_status(lambda s: s["connected"] and s["reconnects"] >= 40)
+    agent.wait_status(lambda s: s["connected"] and s["reconnects"] >= 15)
     wait.until(lambda: len(agent.fds()) <= fds + 1, 5, "no descriptor is left over")
     kinds = [w for w in agent.fds().values() if w.startswith("socket:")]
     assert len(kinds) <= 4, kinds

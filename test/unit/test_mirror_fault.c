@@ -106,6 +106,7 @@ ssize_t real_port_fd_write_at(int fd, uint64_t offset, const void *src, size_t l
 #undef port_fd_read_at
 #undef port_fd_write_at
 
+#define HELP_IN_MEMORY
 #include "mirror_helper.h"
 
 enum fault_kind {
