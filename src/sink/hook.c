@@ -11,8 +11,7 @@
  *	LISTED   commit() -> READY; sync_begin() -> LIST
  *	READY    at the end of the turn, when all its lines are in the spool, the program starts ->
  *	         RUN, or can't -> WAIT; the tree of the mirror has another shape -> PATHS;
- *	         event() -> GATHER while the batch is open: an answer is committed revision by
- *	         revision, and most answers are taken in one turn; sync_begin() -> LIST
+ *	         sync_begin() -> LIST
  *	PATHS    the paths in the batch are set right, a part in each turn; done, the program starts
  *	         -> RUN, or can't -> WAIT; sync_begin() -> LIST
  *	RUN      it ended (program.h ends it in time): with 0 -> IDLE, else -> WAIT
@@ -118,7 +117,6 @@ static void hook_drop(struct hook_sink *s)
 	print_drop(&s->print);
 	port_spool_clear(&s->spool);
 	port_spool_clear(&s->next_spool);
-	s->is_open = false;
 	s->settle_due_ms = 0;
 	s->commit_rev = 0;
 }
@@ -252,7 +250,6 @@ static void hook_run(struct hook_sink *s)
 {
 	int err = hook_start(s);
 
-	s->is_open = false;
 	if (err)
 		hook_failed(s, err);
 	else
@@ -277,7 +274,6 @@ static void hook_prepare(struct hook_sink *s)
 		hook_run(s);
 		return;
 	}
-	s->is_open = false;
 	/* It may change again meanwhile: what is worked out now is right for this one at least. */
 	s->next_shape = s->cfg.mirror_ops->shape(s->cfg.mirror);
 	port_spool_clear(&s->next_spool);
@@ -413,20 +409,12 @@ static int hook_sync_begin(struct sink *sink, const struct sink_sync *sync)
 	return 0;
 }
 
-/* Whether another event may join the batch: it is new, and the program has not been started with it. */
-static bool hook_is_open(const struct hook_sink *s)
-{
-	if (s->state != HOOK_READY)
-		return s->state <= HOOK_LIST;
-	return s->is_open && s->spool.len + buf_len(&s->out->buf) <= CONFIG_HOOK_BATCH_BYTES;
-}
-
 static int hook_event(struct sink *sink, const struct etcd_event *e)
 {
 	struct hook_sink *s = hook_of(sink);
 	int err;
 
-	if (!hook_is_open(s))
+	if (s->state > HOOK_LIST)
 		return ERR_BUSY;
 	if (s->state == HOOK_IDLE)
 		hook_begin(s, "event", 0);
@@ -486,22 +474,17 @@ static int hook_progress(struct sink *sink, int64_t revision)
 static void hook_close_answer(struct hook_sink *s)
 {
 	int64_t now_ms = s->cfg.loop->now_ms, settle_ms = s->cfg.settle_ms;
+	bool is_over = settle_ms <= 0 && !s->sink.is_mid_answer;
 
-	s->is_open = true;
-	if (settle_ms <= 0 && s->sink.is_mid_answer)
-		settle_ms = HOOK_ANSWER_MS;
-	if (settle_ms <= 0 || s->spool.len + buf_len(&s->out->buf) > CONFIG_HOOK_BATCH_BYTES) {
+	if (s->spool.len + buf_len(&s->out->buf) > CONFIG_HOOK_BATCH_BYTES) {
 		hook_set_ready(s);
 		return;
 	}
-	if (!s->settle_due_ms) {
-		s->settle_due_ms = now_ms + settle_ms;
-		loop_timer_set_at(s->cfg.loop, &s->timer, s->settle_due_ms);
-	}
-	if (s->settle_due_ms <= now_ms)
-		hook_set_ready(s);
-	else
-		hook_set_state(s, HOOK_SETTLE);
+	if (!s->settle_due_ms)
+		s->settle_due_ms = now_ms + (settle_ms > 0 ? settle_ms : HOOK_ANSWER_MS);
+	/* What else comes in this turn joins the batch in any case. */
+	loop_timer_set_at(s->cfg.loop, &s->timer, is_over ? now_ms : s->settle_due_ms);
+	hook_set_state(s, HOOK_SETTLE);
 }
 
 static void hook_commit(struct sink *sink, int64_t revision)

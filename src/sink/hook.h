@@ -91,7 +91,6 @@ struct hook_sink {
 	struct loop_fd output; /* of the program; fd -1: closed */
 	struct loop_task task;
 	struct loop_timer timer; /* the deadline of the state */
-	bool is_open; /* READY, and events may still join the batch */
 	int64_t settle_due_ms; /* 0: the batch has no whole answer yet */
 	int64_t commit_rev; /* told by commit(), not processed yet; 0: none */
 	int64_t batch_rev; /* ETCHLET_REVISION */
