@@ -45,6 +45,8 @@ void watch_end_trouble(struct watch *w)
 {
 	char what[160];
 
+	if (!w->trouble.is_on)
+		return; /* as mostly, and this is asked with each answer */
 	snprintf(what, sizeof(what), "watch %.128s: goes on", w->name);
 	trouble_end(&w->trouble, w->agent->loop->now_ms, what);
 }

@@ -12,16 +12,15 @@
 /* -- whether the server is of the position's history ------------------------------------------ */
 
 /* What answers are held against: the position, or what it will be when the sinks have processed the
- * listing that was handed over. */
-static struct position watch_expected(const struct watch *w)
+ * listing that was handed over, in mem. */
+static const struct position *watch_expected(const struct watch *w, struct position *mem)
 {
-	struct position p = w->pos;
-
-	if (w->synced_rev) {
-		position_restart(&p, w->synced_rev, &w->sync_header);
-		p.asked_rev = w->asked_synced_rev;
-	}
-	return p;
+	if (!w->synced_rev)
+		return &w->pos;
+	*mem = w->pos;
+	position_restart(mem, w->synced_rev, &w->sync_header);
+	mem->asked_rev = w->asked_synced_rev;
+	return mem;
 }
 
 void watch_note_asked(struct watch *w)
@@ -66,8 +65,8 @@ static void watch_suspect(struct watch *w, enum position_fit fit, const struct e
 
 bool watch_probed(struct watch *w, const struct etcd_header *header)
 {
-	const struct position expected = watch_expected(w);
-	enum position_fit fit = position_judge(&expected, header);
+	struct position mem;
+	enum position_fit fit = position_judge(watch_expected(w, &mem), header);
 
 	if (w->is_list_due || w->state == WATCH_GONE)
 		return true;
@@ -97,8 +96,8 @@ void watch_denied(struct watch *w, const char *why)
 
 int watch_answer_begin(struct watch *w, const struct etcd_answer *answer)
 {
-	const struct position expected = watch_expected(w);
-	enum position_fit fit = position_judge_cluster(&expected, &answer->header);
+	struct position mem;
+	enum position_fit fit = position_judge_cluster(watch_expected(w, &mem), &answer->header);
 
 	if (fit == POSITION_FITS)
 		return 0;
