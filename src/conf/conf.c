@@ -1,87 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conf/conf.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/kconfig.h"
-#include "base/log.h"
 #include "base/wipe.h"
 #include "conf/options.h"
 #include "conf/value.h"
 #include "port/port.h"
 
 enum {
-	/* Of a word or a path in a message; both and the reason are below CONF_WHY_MAX. */
-	SHOW_MAX = 260,
-
 	KEEPALIVE_WISE_MS =
 		10000, /* etcd's default refuses to be pinged more often than each 5 s */
 
 	CONNECTING = CONF_RUN | CONF_WATCH | CONF_GET | CONF_CHECK,
 };
-
-static size_t why_clamp(size_t n, int added)
-{
-	n += added > 0 ? (size_t)added : 0;
-	return n < CONF_WHY_MAX ? n : CONF_WHY_MAX - 1;
-}
-
-__attribute__((format(printf, 3, 4))) static size_t why_add(
-	struct conf *conf, size_t n, const char *fmt, ...)
-{
-	va_list ap;
-	int added;
-
-	va_start(ap, fmt);
-	added = vsnprintf(conf->why + n, CONF_WHY_MAX - n, fmt, ap);
-	va_end(ap);
-	return why_clamp(n, added);
-}
-
-int conf_fail(const struct conf_at *at, const char *fmt, ...)
-{
-	struct conf *conf = at->conf;
-	const struct conf_option *o = at->option;
-	char text[SHOW_MAX];
-	size_t n = 0;
-	va_list ap;
-
-	if (at->line) {
-		log_show(text, sizeof(text), conf->config_path, strlen(conf->config_path));
-		n = why_add(conf, n, "%s:%u: ", text, (unsigned)at->line);
-	}
-	if (o)
-		n = why_add(conf, n, "%s%s: ", at->line ? "" : "--", o->name);
-	if (at->value && !(o && (o->flags & CONF_SECRET))) {
-		log_show(text, sizeof(text), at->value, at->len);
-		n = why_add(conf, n, "'%s' ", text);
-	}
-	va_start(ap, fmt);
-	n = why_clamp(n, vsnprintf(conf->why + n, CONF_WHY_MAX - n, fmt, ap));
-	va_end(ap);
-	if (!at->line)
-		why_add(conf, n, " (see 'etchlet help %s')", conf->command->name);
-	return ERR_CONFIG;
-}
-
-static struct conf_at at_option(struct conf *conf, enum conf_option_index i)
-{
-	uint16_t where = conf->where[i];
-
-	return (struct conf_at){.conf = conf,
-		.line = where == CONF_WHERE_ARGV ? 0 : where,
-		.option = &conf_options[i]};
-}
-
-int conf_fail_option(struct conf *conf, enum conf_option_index i, const char *why)
-{
-	struct conf_at at = at_option(conf, i);
-
-	return conf_fail(&at, "%s", why);
-}
 
 void *conf_take(struct conf *conf, size_t len, size_t align)
 {
@@ -91,11 +25,6 @@ void *conf_take(struct conf *conf, size_t len, size_t align)
 		return NULL;
 	conf->text_len = start + len;
 	return conf->text + start;
-}
-
-int conf_fail_room(const struct conf_at *at)
-{
-	return conf_fail(at, "does not fit into the %d bytes for text", CONFIG_CONF_TEXT_BYTES);
 }
 
 int conf_copy(const struct conf_at *at, const char **out, const char *src, size_t len)
@@ -420,7 +349,7 @@ static int fail_pair(struct conf *conf, enum conf_option_index a, const char *wh
 
 static int conf_fail_control(struct conf *conf)
 {
-	struct conf_at at = at_option(conf, CONF_O_CONTROL);
+	struct conf_at at = conf_at_option(conf, CONF_O_CONTROL);
 
 	return conf_fail(&at, "is %zu bytes long: the path of a socket has %d at most",
 		strlen(conf->control_path), PORT_LOCAL_PATH_MAX - 1);
@@ -464,7 +393,7 @@ static int rank(const struct conf *conf, enum conf_option_index i)
 /* One password: in user, by password or by password-file, the command line's over the file's. */
 static int check_user(struct conf *conf)
 {
-	struct conf_at at = at_option(conf, CONF_O_USER);
+	struct conf_at at = conf_at_option(conf, CONF_O_USER);
 	int by_option = rank(conf, CONF_O_PASSWORD), by_file = rank(conf, CONF_O_PASSWORD_FILE);
 	int by_user, best = by_option > by_file ? by_option : by_file;
 	struct conf_bytes name;
@@ -503,7 +432,7 @@ static int check_user(struct conf *conf)
 
 static int check_endpoints(struct conf *conf)
 {
-	struct conf_at at = at_option(conf, CONF_O_ENDPOINTS);
+	struct conf_at at = conf_at_option(conf, CONF_O_ENDPOINTS);
 	bool is_tls = conf->cacert || conf->cert || conf->key || conf->is_insecure;
 
 	at.value = conf->endpoints_text;
@@ -514,7 +443,7 @@ static int check_endpoints(struct conf *conf)
 /* It would be kept, forgotten and kept again. */
 static int check_forget(struct conf *conf)
 {
-	struct conf_at at = at_option(conf, CONF_O_FORGET);
+	struct conf_at at = conf_at_option(conf, CONF_O_FORGET);
 
 	for (char *const *name = conf->forget; name && *name; name++) {
 		at.value = *name;

@@ -47,15 +47,12 @@ static int device_check(const struct conf_at *at, const char *device, size_t len
 int conf_device_read(struct conf *conf)
 {
 	static const char file[] = "file:", env[] = "env:";
-	uint16_t where = conf->where[CONF_O_DEVICE_ID];
-	struct conf_at at = {.conf = conf,
-		.line = where == CONF_WHERE_ARGV ? 0 : where,
-		.option = &conf_options[CONF_O_DEVICE_ID],
-		.value = conf->device_text};
+	struct conf_at at = conf_at_option(conf, CONF_O_DEVICE_ID);
 	char host[PORT_HOST_MAX];
 
 	if (conf->device)
 		return 0;
+	at.value = conf->device_text;
 	if (port_host_name(host, sizeof(host)) < 0)
 		host[0] = '\0';
 	if (conf_copy(&at, &conf->host, host, strlen(host)) < 0)

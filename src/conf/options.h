@@ -126,17 +126,20 @@ struct conf_at {
 	size_t len;
 };
 
+/* An option as it was given, on the command line, in the file or by default; without its word. */
+struct conf_at conf_at_option(struct conf *conf, enum conf_option_index i);
+
 /* Writes conf->why, with where it is in front. Always ERR_CONFIG. */
 int conf_fail(const struct conf_at *at, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* conf_fail() about an option as it was given, on the command line, in the file or by default. */
+/* conf_fail() about an option as it was given. */
 int conf_fail_option(struct conf *conf, enum conf_option_index i, const char *why);
-
-/* Checks at->value and writes it into base, a struct conf or conf_watch; NULL: only checks it. */
-int conf_option_set(const struct conf_at *at, void *base);
 
 /* There is no more room in conf->text. Always ERR_CONFIG. */
 int conf_fail_room(const struct conf_at *at);
+
+/* Checks at->value and writes it into base, a struct conf or conf_watch; NULL: only checks it. */
+int conf_option_set(const struct conf_at *at, void *base);
 
 /* len bytes of conf->text, NULL when there is no more room. align: a power of two. */
 void *conf_take(struct conf *conf, size_t len, size_t align);

@@ -1,60 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sections, seen from outside: finding, comparing, copying and refusing one. */
-#include <stdarg.h>
-#include <stdio.h>
+/* Sections, seen from outside: finding, comparing and copying one. */
 #include <string.h>
 
 #include "base/err.h"
 #include "conf/options.h"
-
-int conf_refuse(struct conf *conf, const char *option, const char *fmt, ...)
-{
-	const struct conf_option *o =
-		conf_option_find(conf_options, CONF_OPTION_COUNT, option, strlen(option));
-	char why[CONF_WHY_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(why, sizeof(why), fmt, ap);
-	va_end(ap);
-	return conf_fail_option(conf, (enum conf_option_index)(o - conf_options), why);
-}
-
-int conf_refuse_watch(struct conf *conf, const struct conf_watch *w, const char *option,
-	const char *value, const char *fmt, ...)
-{
-	const struct conf_option *o = conf_option_find(
-		conf_watch_options, CONF_WATCH_OPTION_COUNT, option, strlen(option));
-	uint16_t line = w->lines[o - conf_watch_options];
-	const struct conf_at at = {.conf = conf,
-		.line = line ? line : w->line,
-		.option = o,
-		.value = value,
-		.len = value ? strlen(value) : 0};
-	char why[CONF_WHY_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(why, sizeof(why), fmt, ap);
-	va_end(ap);
-	return conf_fail(&at, "%s", why);
-}
-
-int conf_refuse_file(struct conf *conf, const char *why)
-{
-	static const uint8_t options[] = {CONF_O_CACERT, CONF_O_CERT, CONF_O_KEY};
-
-	for (size_t i = 0; i < sizeof(options); i++) {
-		const char *path = *(
-			const char *const *)((const char *)conf + conf_options[options[i]].offset);
-		size_t len = path ? strlen(path) : 0;
-
-		if (path && !strncmp(why, path, len) && why[len] == ':')
-			return conf_fail_option(conf, options[i], why);
-	}
-	(void)snprintf(conf->why, sizeof(conf->why), "%s", why);
-	return ERR_CONFIG;
-}
 
 bool conf_want_forget(const struct conf *conf, const char *name)
 {
