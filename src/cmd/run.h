@@ -35,11 +35,10 @@ enum {
 /* A path that is printed to, shared by all watches that name it. */
 struct run_out {
 	struct run_out *next;
-	const char *path; /* of one of its watches, or its own below */
 	unsigned users; /* watches that hold it */
 	bool is_open;
 	struct print_out out;
-	char path_mem[];
+	char path[];
 };
 
 /*
@@ -103,7 +102,8 @@ bool run_has_hook(const struct run_cmd *run);
 void run_check_once(struct run_cmd *run);
 /* The report's table of watches, after they have changed. */
 void run_list_watches(struct run_cmd *run);
-/* Positions that the file wants to be forgotten; name NULL: all of them. What can't be now is tried again by itself. */
+/* Positions that the file wants to be forgotten; name NULL: all of them, else this one if it is among them. What can't be
+ * now is tried again by itself. */
 void run_forget(struct run_cmd *run, const char *name);
 /* The metrics file, as conf wants it. */
 void run_open_metrics(struct run_cmd *run);

@@ -27,8 +27,7 @@ static struct run_out *run_out_take(struct run_cmd *run, const char *path)
 	o = heap_calloc(1, sizeof(*o) + len);
 	if (!o)
 		return NULL;
-	memcpy(o->path_mem, path, len);
-	o->path = o->path_mem;
+	memcpy(o->path, path, len);
 	o->users = 1;
 	o->next = run->outs;
 	run->outs = o;
@@ -387,8 +386,7 @@ void run_watch_left(struct agent *a, struct watch *watch)
 	run_watch_free(w);
 	if (run->is_stopping)
 		return;
-	if (conf_want_forget(run->conf, name))
-		run_forget(run, name);
+	run_forget(run, name);
 	run_watch_open_all(run);
 	run_list_watches(run);
 }

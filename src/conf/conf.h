@@ -185,8 +185,6 @@ int conf_refuse_watch(struct conf *conf, const struct conf_watch *w, const char 
 /* conf_refuse() for a line that begins with a path which one of the options named. */
 int conf_refuse_file(struct conf *conf, const char *why);
 
-/* Whether a watch is to be forgotten. */
-bool conf_want_forget(const struct conf *conf, const char *name);
 /* NULL when there is no section of that name. */
 const struct conf_watch *conf_watch_find(const struct conf *conf, const char *name);
 /* Whether two sections ask for the same; where they stand does not count. */

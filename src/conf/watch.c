@@ -5,15 +5,6 @@
 #include "base/err.h"
 #include "conf/options.h"
 
-bool conf_want_forget(const struct conf *conf, const char *name)
-{
-	for (char *const *p = conf->forget; p && *p; p++) {
-		if (!strcmp(*p, name))
-			return true;
-	}
-	return false;
-}
-
 const struct conf_watch *conf_watch_find(const struct conf *conf, const char *name)
 {
 	for (size_t i = 0; i < conf->watch_count; i++) {

@@ -173,11 +173,8 @@ static void test_forget(void **state)
 	assert_string_equal(conf.forget[1], "old.one");
 	assert_string_equal(conf.forget[2], "y");
 	assert_null(conf.forget[3]);
-	assert_true(conf_want_forget(&conf, "y"));
-	assert_false(conf_want_forget(&conf, "old"));
 	load(&conf, "", section);
 	assert_null(conf.forget);
-	assert_false(conf_want_forget(&conf, "y"));
 }
 
 static void test_forget_refused(void **state)
