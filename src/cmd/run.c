@@ -39,7 +39,6 @@ static void run_stop(struct run_cmd *run)
 {
 	run->is_stopping = true;
 	loop_timer_clear(&run->client.loop, &run->timeout);
-	loop_timer_clear(&run->client.loop, &run->once);
 	loop_timer_clear(&run->client.loop, &run->forget);
 	for (struct run_watch *w = run->watches; w; w = w->next)
 		loop_timer_clear(&run->client.loop, &w->timer);
@@ -50,37 +49,17 @@ static void run_stop(struct run_cmd *run)
 
 /* -- --once ----------------------------------------------------------------------------------- */
 
-void run_check_once(struct run_cmd *run)
-{
-	bool is_opened = true, is_done = true;
-
-	if (!run->is_caught_up || run->is_stopping)
-		return;
-	for (struct run_watch *w = run->watches; w; w = w->next) {
-		is_opened = is_opened && w->state == RUN_WATCH_OPEN;
-		if (run_watch_is_done(w))
-			continue;
-		is_done = false;
-		if (w->state == RUN_WATCH_OPEN)
-			watch_prove_past(&w->watch);
-	}
-	if (is_done)
-		run_stop(run);
-	else if (is_opened)
-		loop_timer_set(&run->client.loop, &run->once, RUN_ONCE_MS);
-}
-
-static void run_on_once(struct loop_timer *timer)
-{
-	run_check_once(timer->user);
-}
-
-static void run_on_caught_up(struct agent *a)
+/* The agent knows nothing of watches that are not open yet. */
+static bool run_on_caught_up(struct agent *a)
 {
 	struct run_cmd *run = a->user;
 
-	run->is_caught_up = true;
-	run_check_once(run);
+	for (const struct run_watch *w = run->watches; w; w = w->next) {
+		if (w->state != RUN_WATCH_OPEN)
+			return false;
+	}
+	run_stop(run);
+	return true;
 }
 
 /* One line that says of each watch that is not done why. */
@@ -329,7 +308,6 @@ static void run_start(struct run_cmd *run)
 			&run->control, &run->client.loop, run->control_path, &run->report);
 	run_open_metrics(run);
 	run->timeout = (struct loop_timer){.fn = run_on_timeout, .user = run};
-	run->once = (struct loop_timer){.fn = run_on_once, .user = run};
 	if (conf->timeout_ms && conf->is_once)
 		loop_timer_set(&run->client.loop, &run->timeout, conf->timeout_ms);
 	agent_start(&run->agent);

@@ -29,7 +29,6 @@ enum {
 		5000, /* a mirror that can't be opened is tried that often, with jitter */
 	RUN_FORGET_RETRY_MS = 10000, /* what could not be forgotten is tried that often */
 	RUN_WHY_MAX = 256, /* bytes of a sink's condition */
-	RUN_ONCE_MS = 50, /* how often --once looks at a watch that was opened late */
 };
 
 /* A path that is printed to, shared by all watches that name it. */
@@ -87,10 +86,8 @@ struct run_cmd {
 	struct metrics metrics;
 	struct notify notify;
 	struct loop_timer timeout;
-	struct loop_timer once;
 	struct loop_timer forget; /* the next try of what could not be forgotten */
 	struct trouble forget_trouble;
-	bool is_caught_up; /* --once: the watches that the agent had are done */
 	bool is_stopping;
 	int status;
 };
@@ -98,8 +95,6 @@ struct run_cmd {
 /* -- run.c -- */
 
 bool run_has_hook(const struct run_cmd *run);
-/* --once: ends when all is done; else looks again soon, once the agent has said that its part is. */
-void run_check_once(struct run_cmd *run);
 /* The report's table of watches, after they have changed. */
 void run_list_watches(struct run_cmd *run);
 /* Positions that the file wants to be forgotten; name NULL: all of them, else this one if it is among them. What can't be

@@ -280,7 +280,6 @@ void run_watch_begin(struct run_watch *w)
 		return;
 	/* Too many sinks are the one error, and these are not. */
 	(void)run_watch_add(w);
-	run_check_once(w->run);
 }
 
 int run_watch_open(struct run_watch *w, bool is_start)

@@ -491,7 +491,8 @@ static void on_once_timer(struct loop_timer *timer)
 			return;
 		}
 	}
-	a->caught_up(a);
+	if (!a->caught_up(a))
+		loop_timer_set(a->loop, timer, AGENT_ONCE_MS);
 }
 
 void agent_init(struct agent *a, struct loop *loop, const struct agent_cfg *cfg)

@@ -118,8 +118,8 @@ struct agent {
 	void (*stopped)(struct agent *a, int err);
 	/* A watch that was taken out has ended. */
 	void (*removed)(struct agent *a, struct watch *w);
-	/* --once: every watch has processed what there was at the start. Called once; NULL: not asked for. */
-	void (*caught_up)(struct agent *a);
+	/* --once: every watch has processed what there was at the start. Whether that is all; else it is called again. */
+	bool (*caught_up)(struct agent *a);
 	void *user;
 
 	struct keeper keeper;

@@ -116,10 +116,11 @@ static void on_removed(struct agent *a, struct watch *w)
 	memset(w, 0x5a, sizeof(*w));
 }
 
-static void on_caught_up(struct agent *a)
+static bool on_caught_up(struct agent *a)
 {
 	(void)a;
 	device.caught_up_us = sim_now_us();
+	return true;
 }
 
 static void make_agent(void)
