@@ -7,9 +7,9 @@
  * that the positions belong to, opens the watches at their positions, synchronises in full those that
  * have none or a lost one, and probes on. It ends by agent_stop() alone, or when a sink is gone for good.
  *
- * What one watch does is in watch.c, and what it is told by a server in watch_stream.c; the connection, the probes and
- * whose turn it is in agent.c, the streams and who holds them up in agent_stream.c, and how watches come and go in
- * agent_watches.c.
+ * What one watch does is in watch.c, what it asks a server for in watch_ask.c, and what it is told in
+ * watch_stream.c; the connection, the probes and whose turn it is in agent.c, the streams and who holds them up
+ * in agent_stream.c, and how watches come and go in agent_watches.c.
  */
 #ifndef ETCHLET_SYNC_AGENT_H
 #define ETCHLET_SYNC_AGENT_H
@@ -288,7 +288,7 @@ void watch_prove_past(struct watch *w);
 /* Other settings of the agent. */
 void watch_set_times(struct watch *w);
 
-/* -- between watch.c and watch_stream.c -- */
+/* -- between the files of the watch -- */
 
 void watch_set_state(struct watch *w, enum watch_state state);
 /* Tried again after a while. is_slow: a person must act first. */
