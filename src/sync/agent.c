@@ -425,13 +425,9 @@ static void agent_finish(struct agent *a)
 
 void agent_check_stopped(struct agent *a)
 {
-	for (struct watch *w = a->watches; w; w = w->next) {
-		for (size_t i = 0; i < w->feed.sink_count; i++) {
-			const struct sink *s = w->feed.sinks[i];
-
-			if (s->ops->stop && !s->is_stopped)
-				return;
-		}
+	for (const struct watch *w = a->watches; w; w = w->next) {
+		if (!watch_has_ended(w))
+			return;
 	}
 	agent_finish(a);
 }
@@ -453,12 +449,8 @@ void agent_stop(struct agent *a, int64_t timeout_ms)
 	for (struct watch *w = a->watches; w; w = w->next) {
 		loop_timer_clear(a->loop, &w->timer);
 		loop_timer_clear(a->loop, &w->leave_timer);
-		if (w->state == WATCH_GONE)
-			continue;
-		for (size_t i = 0; i < w->feed.sink_count; i++) {
-			if (w->feed.sinks[i]->ops->stop)
-				w->feed.sinks[i]->ops->stop(w->feed.sinks[i], timeout_ms);
-		}
+		if (w->state != WATCH_GONE)
+			watch_stop_sinks(w, timeout_ms);
 	}
 	loop_timer_set(a->loop, &a->stop_timer, timeout_ms);
 	agent_check_stopped(a);

@@ -182,7 +182,7 @@ int agent_add_watch(struct agent *a, struct watch *w, struct sink *const *sinks,
  * removed() is called from the loop. Then its memory is the owner's again. */
 void agent_remove_watch(struct agent *a, struct watch *w, int64_t timeout_ms);
 
-/* Forgets the position kept under a watch's name that is not added. 0, also when there was none; or an error of journal_forget(). */
+/* Forgets the position kept under the name of no watch that is added: as keeper_forget(). */
 int agent_forget(struct agent *a, const char *name);
 
 /* Other settings (SIGHUP); the state file stays: the text of its path does too, where it is another one. What the old
@@ -276,10 +276,12 @@ void watch_note_wake(struct watch *w, struct sink *s);
 void watch_relist(struct watch *w);
 /* Its listing is held up by a sink, and others wait for theirs: later. */
 void watch_list_held(struct watch *w);
-/* Begins to take it out; whether it has ended. */
+/* Begins to take it out. */
 void watch_leave(struct watch *w, int64_t timeout_ms);
 /* If it is leaving, it waits for nothing more. */
 void watch_leave_now(struct watch *w);
+/* Its sinks are to end; whether they have. */
+void watch_stop_sinks(struct watch *w, int64_t timeout_ms);
 bool watch_has_ended(const struct watch *w);
 /* Whether it has processed everything up to rev, as far as can be told. */
 bool watch_has_caught_up(const struct watch *w, int64_t rev);

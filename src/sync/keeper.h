@@ -78,8 +78,8 @@ void keeper_retry(struct keeper *k);
 /* Saves e when it has moved, and takes it out. */
 void keeper_remove(struct keeper *k, struct keeper_entry *e);
 
-/* Forgets what is kept under a name that no entry has. 0, also when there is nothing, or the file is not open: then it must be
- * asked for again. Else an error of journal_forget(). */
+/* Forgets what is kept under a name that no entry has. 0, also when there is nothing; ERR_AGAIN: the file is not open, so it
+ * must be asked for again; or an error of journal_forget(). */
 int keeper_forget(struct keeper *k, const char *name);
 
 /* A clean stop: saves what has moved, and closes. */

@@ -302,6 +302,16 @@ void watch_list_held(struct watch *w)
 	watch_pause(w, false, "a sink takes nothing, and others wait to be listed");
 }
 
+void watch_stop_sinks(struct watch *w, int64_t timeout_ms)
+{
+	for (size_t i = 0; i < w->feed.sink_count; i++) {
+		struct sink *s = w->feed.sinks[i];
+
+		if (s->ops->stop)
+			s->ops->stop(s, timeout_ms);
+	}
+}
+
 void watch_leave(struct watch *w, int64_t timeout_ms)
 {
 	if (w->state == WATCH_LIVE)
@@ -310,12 +320,7 @@ void watch_leave(struct watch *w, int64_t timeout_ms)
 	watch_set_state(w, WATCH_GONE);
 	if (!w->feed.is_listing)
 		feed_restart(&w->feed);
-	for (size_t i = 0; i < w->feed.sink_count; i++) {
-		struct sink *s = w->feed.sinks[i];
-
-		if (s->ops->stop)
-			s->ops->stop(s, timeout_ms);
-	}
+	watch_stop_sinks(w, timeout_ms);
 	/* Also when all have ended at once: it is told from the loop. */
 	loop_timer_set(w->agent->loop, &w->timer, watch_has_ended(w) ? 0 : timeout_ms);
 }
