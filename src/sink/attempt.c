@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sink/attempt.h"
 
+#include "base/backoff.h"
 #include "port/port.h"
-
-enum {
-	ATTEMPT_BACKOFF_BITS = 16, /* the delay doubles that often at most */
-};
 
 bool attempt_failed(struct attempt *a, int64_t now_ms, int reason)
 {
@@ -20,17 +17,18 @@ bool attempt_failed(struct attempt *a, int64_t now_ms, int reason)
 
 int64_t attempt_delay_ms(struct attempt *a, int64_t now_ms)
 {
-	uint32_t shift = a->failures < ATTEMPT_BACKOFF_BITS ? a->failures : ATTEMPT_BACKOFF_BITS;
-	int64_t most_ms = a->backoff_max_ms;
+	struct backoff backoff;
+	int64_t delay_ms;
 	uint32_t random;
 
-	a->failures++;
-	if (a->backoff_min_ms < a->backoff_max_ms >> shift)
-		most_ms = a->backoff_min_ms << shift;
+	backoff_init(&backoff, a->backoff_min_ms, a->backoff_max_ms, 1);
+	backoff.tries = a->failures;
 	/* Spread is all that is asked of it: without entropy the clock has to do. */
 	if (port_random(&random, sizeof(random)))
 		random = (uint32_t)now_ms * UINT32_C(2654435761);
-	return most_ms > 0 ? random % (most_ms + 1) : 0;
+	delay_ms = backoff_next_ms(&backoff, random);
+	a->failures = backoff.tries;
+	return delay_ms;
 }
 
 void attempt_set_backoff(struct attempt *a, int64_t backoff_min_ms, int64_t backoff_max_ms)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is tried until it works, by a sink that runs a program: how long until the next try, and
- * whether a failure is worth a line in the log.
+ * What a sink tries until it works: how long until the next try, and whether a failure is worth a line in the log.
  */
 #ifndef ETCHLET_SINK_ATTEMPT_H
 #define ETCHLET_SINK_ATTEMPT_H
@@ -23,7 +22,7 @@ struct attempt {
  * in backoff_max_ms, so that what fails in two ways in turn does not fill the log.
  */
 bool attempt_failed(struct attempt *a, int64_t now_ms, int reason);
-/* How long until the next try, to be asked after each failure: exponential with full jitter. */
+/* How long until the next try, to be asked after each failure: by base/backoff.h. */
 int64_t attempt_delay_ms(struct attempt *a, int64_t now_ms);
 /* Other delays from now on. */
 void attempt_set_backoff(struct attempt *a, int64_t backoff_min_ms, int64_t backoff_max_ms);

@@ -14,9 +14,9 @@
 #ifndef ETCHLET_SYNC_AGENT_H
 #define ETCHLET_SYNC_AGENT_H
 
+#include "base/backoff.h"
 #include "etcd/probe.h"
 #include "etcd/reader.h"
-#include "sync/backoff.h"
 #include "sync/feed.h"
 #include "sync/keeper.h"
 #include "sync/lister.h"

@@ -40,14 +40,14 @@ static void test_delays(void **state)
 		int64_t most = i < 8 ? (int64_t)200 << i : 30000;
 
 		/* Full jitter: from nothing to the doubled delay. */
-		random_bits = (uint32_t)most;
+		random_bits = UINT32_MAX;
 		assert_int_equal(attempt_delay_ms(&a, 0), most);
 		a.failures--;
-		random_bits = (uint32_t)most + 1;
+		random_bits = 0;
 		assert_int_equal(attempt_delay_ms(&a, 0), 0);
 	}
 	(void)attempt_succeeded(&a);
-	random_bits = 200;
+	random_bits = UINT32_MAX;
 	assert_int_equal(attempt_delay_ms(&a, 0), 200);
 	/* Without entropy it is still within its bounds. */
 	random_err = ERR_ENTROPY;
@@ -97,9 +97,9 @@ static void test_other_delays(void **state)
 	attempt_shorten(&a, &loop, &timer);
 	assert_int_equal(timer.due_ms, loop.now_ms + 300);
 	random_err = 0;
-	random_bits = 500;
+	random_bits = UINT32_MAX;
 	assert_int_equal(attempt_delay_ms(&a, 0), 500);
-	random_bits = 501;
+	random_bits = 0;
 	assert_int_equal(attempt_delay_ms(&a, 0), 0);
 }
 

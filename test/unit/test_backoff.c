@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "sync/backoff.h"
+#include "base/backoff.h"
 
 #define MIN_MS 200
 #define MAX_MS 30000

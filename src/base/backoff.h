@@ -3,8 +3,8 @@
  * Exponential backoff with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog,
  * 2015): a pure function of how often it failed, given its random number.
  */
-#ifndef ETCHLET_SYNC_BACKOFF_H
-#define ETCHLET_SYNC_BACKOFF_H
+#ifndef ETCHLET_BASE_BACKOFF_H
+#define ETCHLET_BASE_BACKOFF_H
 
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sync/backoff.h"
+#include "base/backoff.h"
 
 /* Uniform in [0, limit_ms], with a bias of at most limit_ms / 2^32. */
 static int64_t scale(int64_t limit_ms, uint32_t random)
