@@ -1,12 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A value is compared with the file that is there as long as they are equal, and only what differs
- * is written. So an event that is repeated, and a listing of what is there already, write nothing.
- *
- * Flash with bad blocks: a file that cannot be read on differs from there on. When what was equal
- * cannot be read a second time, so that a part of the value is nowhere any more, everything is listed anew, and this
- * file is replaced without a look at it.
- */
 #include "sink/mirror_private.h"
 
 #include <inttypes.h>
@@ -15,13 +7,6 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "base/siphash.h"
-
-enum {
-	COPY_SLICE_LEN = 128 * 1024, /* copied before the loop gets its turn */
-};
-
-uint8_t mirror_chunk[MIRROR_CHUNK_LEN];
 
 /* The path of the event at hand, or of the key that was asked for; good within one call. */
 static char path[MIRROR_PATH_LEN + 1];
@@ -35,6 +20,11 @@ uint32_t mirror_folder_mode(const struct mirror_sink *m)
 {
 	/* Who may read may search. */
 	return m->cfg.mode | (m->cfg.mode & 0444) >> 2;
+}
+
+uint32_t mirror_root_mode(const struct mirror_sink *m, const struct port_stat *st)
+{
+	return m->cfg.has_mode ? mirror_folder_mode(m) : st->mode;
 }
 
 /* -- trouble ---------------------------------------------------------------------------------- */
@@ -115,154 +105,6 @@ static size_t make_path(const struct mirror_sink *m, const uint8_t *key, size_t 
 	if (key_len < m->cut || memcmp(key, m->cfg.key, m->cut) != 0)
 		return 0;
 	return mirror_name_make(key, key_len, m->cut, path, m->path_cap);
-}
-
-/* -- the file that comes ---------------------------------------------------------------------- */
-
-void mirror_drop_event(struct mirror_sink *m)
-{
-	port_dir_close(m->old_fd);
-	if (m->new_fd >= 0) {
-		port_dir_close(m->new_fd);
-		/* If it stays, the next one clears it away. */
-		(void)port_dir_unlink(m->own, MIRROR_NEW);
-	}
-	m->old_fd = m->new_fd = -1;
-	m->len = m->copied = 0;
-}
-
-/* JFFS2 may leave a temporary file and its target as one inode after a power cut: what was left is
- * removed, and never written to. */
-static int file_begin(struct mirror_sink *m, uint64_t value_len)
-{
-	int err = mirror_tree_clear(m, m->own, MIRROR_NEW), fd;
-
-	if (err)
-		return err;
-	fd = port_dir_create(m->own, MIRROR_NEW);
-	if (fd < 0)
-		return fd;
-	/* A disk that is full says so before the value is fetched. */
-	err = value_len > MIRROR_CHUNK_LEN ? port_fd_reserve(fd, value_len) : 0;
-	if (err) {
-		port_dir_close(fd);
-		(void)port_dir_unlink(m->own, MIRROR_NEW);
-		return err;
-	}
-	m->new_fd = fd;
-	return 0;
-}
-
-static int file_write(struct mirror_sink *m, uint64_t offset, const uint8_t *p, size_t len)
-{
-	while (len) {
-		ssize_t n = port_fd_write_at(m->new_fd, offset, p, len);
-
-		if (n <= 0)
-			return n ? (int)n : ERR_IO;
-		p += n;
-		offset += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-/* Never 0. */
-static uint64_t path_hash(size_t len)
-{
-	static const uint64_t key[2] = {0x756e, 0x72656164};
-
-	return siphash(key, path, len) | 1;
-}
-
-/* What was equal goes into the temporary file too. 0, ERR_AGAIN or an error. */
-static int file_copy(struct mirror_sink *m, const struct etcd_event *e)
-{
-	uint64_t until = m->copied + COPY_SLICE_LEN;
-	int err = m->new_fd < 0 ? file_begin(m, e->value_len) : 0;
-
-	while (!err && m->copied < m->len) {
-		uint64_t left = m->len - m->copied;
-		ssize_t n;
-
-		if (m->copied >= until) {
-			loop_timer_set(m->cfg.loop, &m->job_timer, 0);
-			return ERR_AGAIN;
-		}
-		n = port_fd_read_at(m->old_fd, m->copied, mirror_chunk,
-			left < MIRROR_CHUNK_LEN ? (size_t)left : MIRROR_CHUNK_LEN);
-		if (n <= 0) {
-			m->unread = path_hash(make_path(m, e->key, e->key_len));
-			return mirror_lose(
-				m, n ? (int)n : ERR_IO, "a file in it cannot be read any more");
-		}
-		err = file_write(m, m->copied, mirror_chunk, (size_t)n);
-		if (!err)
-			m->copied += (uint64_t)n;
-	}
-	if (err)
-		return err;
-	port_dir_close(m->old_fd);
-	m->old_fd = -1;
-	m->state = MIRROR_WRITE;
-	return 0;
-}
-
-/* How much of p[len] the old file has in the same place, and can be read. */
-static ssize_t file_compare(struct mirror_sink *m, const uint8_t *p, size_t len)
-{
-	ssize_t n = port_fd_read_at(
-		m->old_fd, m->len, mirror_chunk, len < MIRROR_CHUNK_LEN ? len : MIRROR_CHUNK_LEN);
-	size_t same = 0;
-
-	if (n < 0)
-		return 0;
-	if (memcmp(p, mirror_chunk, (size_t)n) == 0)
-		return n;
-	while (p[same] == mirror_chunk[same])
-		same++;
-	return (ssize_t)same;
-}
-
-/* The old file is what it is to be, but perhaps for its mode and owner. */
-static int file_keep(struct mirror_sink *m)
-{
-	const struct port_stat *st = &m->old_stat;
-	bool is_other =
-		m->cfg.has_owner && ((m->cfg.uid != UINT32_MAX && m->cfg.uid != st->uid) ||
-					    (m->cfg.gid != UINT32_MAX && m->cfg.gid != st->gid));
-	int err = 0;
-
-	if (is_other)
-		err = port_fd_set_owner(m->old_fd, m->cfg.uid, m->cfg.gid);
-	if (!err && (is_other || st->mode != m->cfg.mode)) {
-		err = port_fd_set_mode(m->old_fd, m->cfg.mode);
-		m->is_unsynced = true;
-	}
-	return err;
-}
-
-/* The temporary file is whole: into its place. */
-static int file_place(struct mirror_sink *m, size_t path_len)
-{
-	struct port_stat st;
-	int err = 0;
-
-	if (m->cfg.has_owner)
-		err = port_fd_set_owner(m->new_fd, m->cfg.uid, m->cfg.gid);
-	if (!err)
-		err = port_fd_set_mode(m->new_fd, m->cfg.mode);
-	if (!err && !m->cfg.is_relaxed)
-		err = port_fd_sync(m->new_fd);
-	if (!err)
-		err = port_fd_query(m->new_fd, &st);
-	if (!err)
-		err = mirror_tree_put(m, path, path_len, &st);
-	if (err)
-		return err;
-	port_dir_close(m->new_fd);
-	m->new_fd = -1;
-	return 0;
 }
 
 /* -- the sink --------------------------------------------------------------------------------- */
@@ -363,13 +205,13 @@ static int mirror_event(struct sink *sink, const struct etcd_event *e)
 		return mirror_trouble(m, fd, "opening", path);
 	/* One with other names too is not changed in place, not even its mode. */
 	if (fd >= 0 && m->old_stat.len == e->value_len && m->old_stat.links == 1 &&
-		m->unread != path_hash(len)) {
+		!mirror_file_is_unread(m, e)) {
 		m->old_fd = fd;
 		m->state = MIRROR_COMPARE;
 		return 0;
 	}
 	port_dir_close(fd);
-	err = file_begin(m, e->value_len);
+	err = mirror_file_begin(m, e->value_len);
 	if (err)
 		return event_trouble(m, err, "making room for");
 	m->state = MIRROR_WRITE;
@@ -387,12 +229,12 @@ static ssize_t take_value(
 	case MIRROR_REMOVE:
 		return (ssize_t)len;
 	case MIRROR_COMPARE:
-		n = file_compare(m, p, len);
+		n = mirror_file_compare(m, p, len);
 		if (n == 0)
 			m->state = MIRROR_COPY;
 		return n;
 	case MIRROR_COPY:
-		return file_copy(m, e);
+		return mirror_file_copy(m, e);
 	case MIRROR_WRITE:
 		n = port_fd_write_at(m->new_fd, m->len, p, len);
 		return n ? n : ERR_IO;
@@ -433,7 +275,8 @@ static int finish_event(struct mirror_sink *m, const struct etcd_event *e, size_
 	int err = 0;
 
 	if (m->state == MIRROR_COMPARE && m->len == m->old_stat.len) {
-		err = file_keep(m);
+		/* It is what it is to be, but perhaps for its mode and owner. */
+		err = mirror_tree_put_right(m, m->old_fd, &m->old_stat, m->cfg.mode);
 		if (err)
 			return err;
 		m->state = MIRROR_PLACED;
@@ -441,13 +284,11 @@ static int finish_event(struct mirror_sink *m, const struct etcd_event *e, size_
 		m->state = MIRROR_COPY;
 	}
 	if (m->state == MIRROR_COPY)
-		err = file_copy(m, e);
+		err = mirror_file_copy(m, e);
 	if (!err && m->state == MIRROR_WRITE) {
-		err = file_place(m, path_len);
+		err = mirror_file_place(m, e, path, path_len);
 		if (!err)
 			m->state = MIRROR_PLACED;
-		if (!err && m->unread == path_hash(path_len))
-			m->unread = 0;
 	}
 	if (!err && m->state == MIRROR_REMOVE) {
 		err = mirror_tree_remove(m, path, path_len);

@@ -112,7 +112,7 @@ struct mirror_sink {
 	uint64_t len, copied; /* bytes of the value taken, and copied from old_fd to new_fd */
 	struct port_stat old_stat;
 	uint64_t
-		unread; /* hash of a path whose file could not be read again: not compared; 0: none */
+		unread; /* hash of a key whose file could not be read again: not compared; 0: none */
 	bool is_open; /* mirror_open() was there */
 	bool is_listing;
 	bool is_job_done; /* the prune has ended, synced() may say so */
@@ -136,7 +136,7 @@ struct mirror_sink {
 };
 
 /*
- * Opens DIR (made when missing, with its parent folders' last one) and takes its lock. Fills in sink.ops, sink.name
+ * Opens DIR (made when missing, with those above it) and takes its lock. Fills in sink.ops, sink.name
  * and sink.identity; the owner sets wake, fail, relist and user.
  * 0; ERR_CONFIG: there are files in DIR that are not a mirror's, and is_adopt is off, or DIR lies in the folder of a
  * mirror that is open, or around it, by whatever links; ERR_LOCKED: another agent's

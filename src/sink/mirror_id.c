@@ -158,14 +158,7 @@ static int write_text(struct mirror_sink *m, const char *text, size_t len)
 	fd = port_dir_create(m->own, MIRROR_ID_NEW);
 	if (fd < 0)
 		return fd;
-	for (size_t at = 0; at < len && !err;) {
-		ssize_t n = port_fd_write_at(fd, at, text + at, len - at);
-
-		if (n <= 0)
-			err = n ? (int)n : ERR_IO;
-		else
-			at += (size_t)n;
-	}
+	err = mirror_file_write(fd, 0, text, len);
 	if (!err && !m->cfg.is_relaxed)
 		err = port_fd_sync(fd);
 	port_dir_close(fd);

@@ -60,22 +60,6 @@ int mirror_list_begin(struct mirror_sink *m)
 	return port_random(m->listed.key, sizeof(m->listed.key));
 }
 
-static int write_all(int fd, uint64_t offset, const void *src, size_t len)
-{
-	const uint8_t *p = src;
-
-	while (len) {
-		ssize_t n = port_fd_write_at(fd, offset, p, len);
-
-		if (n <= 0)
-			return n ? (int)n : ERR_IO;
-		p += n;
-		offset += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 static int read_all(int fd, uint64_t offset, void *dst, size_t len)
 {
 	uint8_t *p = dst;
@@ -105,7 +89,7 @@ static int move_to_disk(struct mirror_sink *m)
 
 		err = read_all(m->listed.fd, at, mirror_chunk, n);
 		if (!err)
-			err = write_all(fd, at, mirror_chunk, n);
+			err = mirror_file_write(fd, at, mirror_chunk, n);
 		at += n;
 	}
 	if (err) {
@@ -134,7 +118,8 @@ static int flush(struct mirror_sink *m)
 	if (!l->is_on_disk && l->spooled + l->buffered > CONFIG_MIRROR_LIST_MEMORY_BYTES / HASH_LEN)
 		err = move_to_disk(m);
 	if (!err)
-		err = write_all(l->fd, l->spooled * HASH_LEN, l->buffer, l->buffered * HASH_LEN);
+		err = mirror_file_write(
+			l->fd, l->spooled * HASH_LEN, l->buffer, l->buffered * HASH_LEN);
 	if (err)
 		return err;
 	l->spooled += l->buffered;

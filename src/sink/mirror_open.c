@@ -51,7 +51,7 @@ static int put_root_right(struct mirror_sink *m)
 	int err = port_fd_query(m->root, &st);
 
 	if (!err)
-		err = mirror_tree_put_right(m, m->root, &st, m->cfg.has_mode);
+		err = mirror_tree_put_right(m, m->root, &st, mirror_root_mode(m, &st));
 	return err == ERR_READONLY ? 0 : err;
 }
 

@@ -3,6 +3,7 @@
  * What the files of the mirror share; nothing outside includes it.
  *
  *	mirror.c       the sink: events, trouble
+ *	mirror_file.c  the value that comes: compared, copied, written
  *	mirror_open.c  opening, closing, the folder's loss
  *	mirror_id.c    DIR/.etchlet/identity
  *	mirror_tree.c  one path: placed, removed, files that become folders and back
@@ -36,9 +37,6 @@ enum {
 	MIRROR_PATH_LEN = MIRROR_PATH_MAX + MIRROR_SELF_LEN,
 };
 
-/* One chunk of a file, for whoever is just called. */
-extern uint8_t mirror_chunk[MIRROR_CHUNK_LEN];
-
 /* -- mirror.c --------------------------------------------------------------------------------- */
 
 void mirror_init(struct mirror_sink *m, const struct mirror_cfg *cfg);
@@ -51,9 +49,30 @@ int mirror_step_trouble(struct mirror_sink *m, int err, const char *what, const 
 void mirror_trouble_end(struct mirror_sink *m);
 /* wake() at the end of the turn. */
 void mirror_post_wake(struct mirror_sink *m);
+uint32_t mirror_folder_mode(const struct mirror_sink *m);
+/* Of DIR, which has st's: that stays unless another one was asked for. */
+uint32_t mirror_root_mode(const struct mirror_sink *m, const struct port_stat *st);
+
+/* -- mirror_file.c ---------------------------------------------------------------------------- */
+
+/* One chunk of a file, for whoever is just called. */
+extern uint8_t mirror_chunk[MIRROR_CHUNK_LEN];
+
+/* All of src, at offset. 0 or an error. */
+int mirror_file_write(int fd, uint64_t offset, const void *src, size_t len);
+/* Makes the temporary file, and room for it. 0 or an error. */
+int mirror_file_begin(struct mirror_sink *m, uint64_t value_len);
+/* How much of p[len] the old file has in the same place, and can be read. */
+ssize_t mirror_file_compare(struct mirror_sink *m, const uint8_t *p, size_t len);
+/* What was equal goes into the temporary file too. 0, ERR_AGAIN or an error. */
+int mirror_file_copy(struct mirror_sink *m, const struct etcd_event *e);
+/* Whether the key's file could not be read again. */
+bool mirror_file_is_unread(const struct mirror_sink *m, const struct etcd_event *e);
+/* The temporary file is whole: into its place. */
+int mirror_file_place(
+	struct mirror_sink *m, const struct etcd_event *e, const char *path, size_t len);
 /* Gives up the event at hand. */
 void mirror_drop_event(struct mirror_sink *m);
-uint32_t mirror_folder_mode(const struct mirror_sink *m);
 
 /* -- mirror_open.c ---------------------------------------------------------------------------- */
 
@@ -114,9 +133,8 @@ enum mirror_tidied {
 
 /* The folder name in parent, which is open as dir. Returns an enum mirror_tidied, or an error. */
 int mirror_tree_tidy(struct mirror_sink *m, int parent, const char *name, int dir);
-/* An open folder gets the mode, if want_mode, and the owner that it is to have; st is what it has. */
-int mirror_tree_put_right(
-	struct mirror_sink *m, int dir, const struct port_stat *st, bool want_mode);
+/* What is open gets the mode, and the owner that it is to have; st is what it has. */
+int mirror_tree_put_right(struct mirror_sink *m, int fd, const struct port_stat *st, uint32_t mode);
 /* Makes name free, whatever it is. */
 int mirror_tree_clear(struct mirror_sink *m, int dir, const char *name);
 

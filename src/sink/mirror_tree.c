@@ -63,18 +63,16 @@ int mirror_tree_clear(struct mirror_sink *m, int dir, const char *name)
 	return mirror_trash_put(m, dir, name);
 }
 
-int mirror_tree_put_right(
-	struct mirror_sink *m, int dir, const struct port_stat *st, bool want_mode)
+int mirror_tree_put_right(struct mirror_sink *m, int fd, const struct port_stat *st, uint32_t mode)
 {
-	uint32_t mode = want_mode ? mirror_folder_mode(m) : st->mode;
 	bool is_other =
 		m->cfg.has_owner && ((m->cfg.uid != UINT32_MAX && m->cfg.uid != st->uid) ||
 					    (m->cfg.gid != UINT32_MAX && m->cfg.gid != st->gid));
-	int err = is_other ? port_fd_set_owner(dir, m->cfg.uid, m->cfg.gid) : 0;
+	int err = is_other ? port_fd_set_owner(fd, m->cfg.uid, m->cfg.gid) : 0;
 
 	/* A new owner may take bits of the mode away. */
 	if (!err && (is_other || st->mode != mode)) {
-		err = port_fd_set_mode(dir, mode);
+		err = port_fd_set_mode(fd, mode);
 		m->is_unsynced = true;
 	}
 	return err;

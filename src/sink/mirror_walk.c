@@ -102,7 +102,7 @@ static int walk_begin(struct mirror_sink *m)
 	if (m->job == MIRROR_JOB_PRUNE && walk.part == 0) {
 		err = port_fd_query(l->fd, &st);
 		if (!err)
-			err = mirror_tree_put_right(m, l->fd, &st, m->cfg.has_mode);
+			err = mirror_tree_put_right(m, l->fd, &st, mirror_root_mode(m, &st));
 	}
 	if (!err && m->job == MIRROR_JOB_PRUNE)
 		err = mirror_list_load(m, walk.part, walk.parts);
@@ -152,7 +152,7 @@ static int walk_down(struct mirror_sink *m)
 	if (!err && (st.device != of_root.device || port_dir_is_mount(fd)))
 		err = ERR_LOCKED;
 	if (!err && m->job == MIRROR_JOB_PRUNE && walk.part == 0)
-		err = mirror_tree_put_right(m, fd, &st, true);
+		err = mirror_tree_put_right(m, fd, &st, mirror_folder_mode(m));
 	if (err) {
 		port_dir_close(fd);
 		return err;
