@@ -248,8 +248,6 @@ ssize_t port_path_absolute(const char *path, char *dst, size_t cap);
 /* Whether a file can be written, or made where it or its folder is missing, by this user: 0, ERR_ACCESS, ERR_READONLY, or
  * another error. */
 int port_file_check_write(const char *path);
-/* The same for who does not ask why. */
-bool port_file_can_write(const char *path);
 
 /* Whether standard output is a terminal. */
 bool port_stdout_is_terminal(void);

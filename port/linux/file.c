@@ -102,8 +102,3 @@ int port_file_check_write(const char *path)
 	} while (len > 1 && access(folder, F_OK) != 0);
 	return check_access(len ? folder : ".", W_OK | X_OK);
 }
-
-bool port_file_can_write(const char *path)
-{
-	return port_file_check_write(path) == 0;
-}

@@ -184,11 +184,6 @@ static void check_mirror(struct client *c, const struct conf_watch *w, const cha
 		return;
 	}
 	err = mirror_check(&cfg, why, sizeof(why));
-	/* Who asks for the right to write is not told of the file system by every check. */
-	if (err == ERR_ACCESS && port_file_check_write(w->mirror) == ERR_READONLY) {
-		err = ERR_READONLY;
-		(void)snprintf(why, sizeof(why), "mirror %s: %s", w->mirror, err_text(err));
-	}
 	holder = err ? 0 : mirror_holder(w->mirror);
 	if (holder > 0)
 		check_find(FINDING_INFO, about, NULL,

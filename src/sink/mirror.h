@@ -118,7 +118,6 @@ struct mirror_sink {
 	bool is_job_done; /* the prune has ended, synced() may say so */
 	bool is_skip_told;
 	bool is_unsynced; /* the tree was changed since settle() */
-	bool has_trash;
 	bool want_wake, want_relist; /* to be called by task */
 	int want_fail;
 	uint64_t digest;

@@ -174,11 +174,11 @@ static const char *split_last(char *path, const char **name)
 /* Why there is no folder at path and none can be made, with those above it: 0 when nothing speaks against it. */
 static int check_missing(const char *path, char *why, size_t why_cap)
 {
-	char made[MIRROR_PATH_MAX], copy[MIRROR_PATH_MAX] = "";
+	char copy[MIRROR_PATH_MAX] = "";
 	struct port_stat st = {0};
 	const char *folder, *name;
 	size_t len = strlen(path) + 1;
-	int dir;
+	int dir, err;
 
 	if (len > sizeof(copy)) {
 		snprintf(why, why_cap, "mirror: the path is too long");
@@ -186,7 +186,6 @@ static int check_missing(const char *path, char *why, size_t why_cap)
 	}
 	memcpy(copy, path, len);
 	do {
-		memcpy(made, copy, sizeof(made));
 		folder = split_last(copy, &name);
 		dir = port_dir_open(folder, 0);
 	} while (dir == ERR_NOENT && folder == copy);
@@ -197,32 +196,38 @@ static int check_missing(const char *path, char *why, size_t why_cap)
 		snprintf(why, why_cap, "mirror %s: there is something else than a folder", path);
 		return ERR_NOENT;
 	}
-	if (!port_file_can_write(made)) {
-		snprintf(why, why_cap, "mirror %s: it cannot be made: permission denied", path);
-		return ERR_ACCESS;
-	}
-	return 0;
+	err = port_file_check_write(path);
+	if (err)
+		snprintf(why, why_cap, "mirror %s: it cannot be made: %s", path, err_text(err));
+	return err;
 }
 
-static int take_identity(struct mirror_sink *m)
+static int renew_identity(struct mirror_sink *m)
 {
-	bool is_known = mirror_id_is_good(m);
-	int err = 0;
+	int err = mirror_id_renew(m);
 
-	if (is_known) {
-		m->sink.identity = m->record.identity;
-		(void)mirror_walk_start(m, MIRROR_JOB_SURVEY);
-		if (m->sink.identity)
-			return 0;
-		log_warn(
-			"watch %s: mirror %s is not what it was when it was left: everything is listed",
-			m->cfg.watch_name, m->cfg.path);
-	}
-	err = mirror_id_renew(m);
 	if (!err && m->record.identity)
 		err = mirror_id_doubt(m);
 	/* On a disk that can only be read a new identity lasts as long as the agent: all is listed again. */
 	return err == ERR_READONLY ? 0 : err;
+}
+
+static void tell_difference(const struct mirror_sink *m)
+{
+	log_warn("watch %s: mirror %s is not what it was when it was left: everything is listed",
+		m->cfg.watch_name, m->cfg.path);
+}
+
+static int take_identity(struct mirror_sink *m)
+{
+	if (mirror_id_is_good(m)) {
+		m->sink.identity = m->record.identity;
+		(void)mirror_walk_start(m, MIRROR_JOB_SURVEY);
+		if (m->sink.identity)
+			return 0;
+		tell_difference(m);
+	}
+	return renew_identity(m);
 }
 
 int mirror_open(struct mirror_sink *m, const struct mirror_cfg *cfg, char *why, size_t why_cap)
@@ -252,17 +257,11 @@ int mirror_open(struct mirror_sink *m, const struct mirror_cfg *cfg, char *why, 
 
 void mirror_survey_ended(struct mirror_sink *m)
 {
-	int err = 0;
-
 	if (!m->sink.identity) {
-		log_warn(
-			"watch %s: mirror %s is not what it was when it was left: everything is listed",
-			m->cfg.watch_name, m->cfg.path);
-		err = mirror_id_renew(m);
-		if (!err)
-			err = mirror_id_doubt(m);
-		if (err == ERR_READONLY)
-			err = 0;
+		int err;
+
+		tell_difference(m);
+		err = renew_identity(m);
 		if (err) {
 			(void)mirror_lose(m, err, "taking a new identity");
 			return;
@@ -368,8 +367,8 @@ int mirror_check(const struct mirror_cfg *cfg, char *why, size_t why_cap)
 	}
 	port_dir_close(own);
 	port_dir_close(root);
-	if (!err && !port_file_can_write(cfg->path))
-		err = ERR_ACCESS;
+	if (!err)
+		err = port_file_check_write(cfg->path);
 	if (err)
 		say_why(cfg, err, why, why_cap);
 	return err;

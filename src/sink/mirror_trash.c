@@ -54,7 +54,6 @@ int mirror_trash_put(struct mirror_sink *m, int dir, const char *name)
 
 void mirror_trash_start(struct mirror_sink *m)
 {
-	m->has_trash = true;
 	loop_timer_set(m->cfg.loop, &m->trash_timer, 1);
 }
 
@@ -126,7 +125,6 @@ void mirror_trash_on_timer(struct loop_timer *timer)
 	if (more < 0)
 		log_debug("watch %s: mirror %s: emptying .etchlet/trash: %s; tried again",
 			m->cfg.watch_name, m->cfg.path, err_text(more));
-	m->has_trash = more != 0;
 	if (more)
 		loop_timer_set(m->cfg.loop, timer, more < 0 ? TRASH_RETRY_MS : 1);
 }

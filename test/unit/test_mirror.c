@@ -663,7 +663,7 @@ static void test_deep(void **state)
 	must(help_list("/c/a", "1"));
 	must(help_list_end());
 	assert_tree("a = 1\n");
-	for (int i = 0; help_mirror.has_trash; i++) {
+	for (int i = 0; help_mirror.trash_timer.is_set; i++) {
 		assert_true(i < 1000);
 		assert_int_equal(loop_turn(&help_loop), 0);
 	}
