@@ -27,14 +27,23 @@ bool report_is_synced(const struct watch *w)
 	return w->pos.is_known && w->is_synced && !w->is_list_due;
 }
 
-/* NULL: none. */
-static const struct sink *report_failing_sink(const struct watch *w)
+const struct sink *report_failing_sink(const struct watch *w)
 {
 	for (size_t i = 0; i < w->feed.sink_count; i++) {
 		if (w->feed.sinks[i]->is_failing)
 			return w->feed.sinks[i];
 	}
 	return NULL;
+}
+
+const char *report_waits(const struct watch *w, char *dst, size_t cap)
+{
+	const struct sink *failing = report_failing_sink(w);
+	const char *text = failing ? sink_condition(failing, dst, cap) : NULL;
+
+	for (size_t i = 0; i < w->feed.sink_count && !text; i++)
+		text = sink_condition(w->feed.sinks[i], dst, cap);
+	return text;
 }
 
 bool report_is_in_step(const struct watch *w)
@@ -334,17 +343,6 @@ static void say_state(struct table *t)
 			age_text(age, report_age_ms(t->r, k->trouble.since_ms)));
 }
 
-/* What hinders its sinks, one that fails first: dst, or NULL. */
-static const char *sinks_text(const struct watch *w, char *dst, size_t cap)
-{
-	const struct sink *failing = report_failing_sink(w);
-	const char *text = failing ? sink_condition(failing, dst, cap) : NULL;
-
-	for (size_t i = 0; i < w->feed.sink_count && !text; i++)
-		text = sink_condition(w->feed.sinks[i], dst, cap);
-	return text;
-}
-
 /* waits: what hinders its sinks; NULL: nothing. */
 static const char *state_word(const struct report *r, const struct watch *w, const char *waits)
 {
@@ -372,7 +370,7 @@ static void say_watch(struct table *t, const struct report_watch *rw)
 	const char *why = report_last_error(w);
 	uint64_t skipped = w->feed.unmappable + w->feed.too_long + w->feed.unknown;
 	char shown[LOG_SHOW_MAX], pos[24], saved[24], age[32], text[SINK_WHY_MAX + 64];
-	const char *waits = report_is_in_step(w) ? NULL : sinks_text(w, text, sizeof(text));
+	const char *waits = report_is_in_step(w) ? NULL : report_waits(w, text, sizeof(text));
 
 	show(t, shown, w->name);
 	if (strlen(shown) > TABLE_NAME_COLUMNS) {

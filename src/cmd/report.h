@@ -58,4 +58,10 @@ bool report_is_connected(const struct report *r);
  * or its sinks now. */
 bool report_is_in_step(const struct watch *w);
 
+/* The first of its sinks that fails now; NULL: none. */
+const struct sink *report_failing_sink(const struct watch *w);
+
+/* What hinders its sinks, one that fails first: dst, or NULL. */
+const char *report_waits(const struct watch *w, char *dst, size_t cap);
+
 #endif

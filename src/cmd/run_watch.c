@@ -400,20 +400,12 @@ bool run_watch_is_done(const struct run_watch *w)
 const char *run_watch_why(const struct run_watch *w, char *dst, size_t cap)
 {
 	const struct trouble *connection = &w->run->agent.trouble;
-	const char *waits = NULL;
+	const char *waits;
 
 	if (w->watch.trouble.is_on)
 		return w->watch.trouble.why;
 	if (w->state != RUN_WATCH_OPEN)
 		return "not opened yet";
-	for (size_t i = 0; i < w->watch.feed.sink_count; i++) {
-		const struct sink *s = w->watch.feed.sinks[i];
-
-		if (waits && !s->is_failing)
-			continue;
-		waits = sink_condition(s, dst, cap);
-		if (s->is_failing)
-			return waits;
-	}
-	return connection->is_on ? connection->why : waits;
+	waits = report_waits(&w->watch, dst, cap);
+	return connection->is_on && !report_failing_sink(&w->watch) ? connection->why : waits;
 }
