@@ -6,6 +6,7 @@ position covers nothing that is not there, and afterwards all becomes what the k
 
 import errno
 import os
+import re
 import time
 
 import pytest
@@ -21,6 +22,11 @@ KILL_AT = ("openat", "write", "writev", "pwrite64", "fsync", "fdatasync", "syncf
            "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "fchmod", "fchmodat", "fchown",
            "fchownat", "ftruncate", "fallocate", "chmod", "symlinkat", "close")
 FAIL_AT = tuple(c for c in KILL_AT if c != "close") + ("newfstatat", "fstat", "getdents64", "flock")
+
+WRITES = ("write", "writev", "pwrite64", "pwritev")
+CHANGES = ("rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "linkat")
+# name, words, result: a line of strace.
+CALL = re.compile(r"(?:\d+ +)?([a-z0-9_]+)\((.*)\) += (-?\d+)")
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +169,99 @@ def _is_done(scene, new, revision):
             scene.runner.positions().get("w", 0) >= revision
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def calls_of(log):
+    """(name, words, result) of each call that succeeded."""
+    with open(log, errors="replace") as f:
+        found = [m.groups() for m in map(CALL.match, f) if m]
+    return [(name, words, int(result)) for name, words, result in found if int(result) >= 0]
+
+
+def test_order_where_nothing_can_be_exchanged(scene, runner, tmp_path):
+    """As on JFFS2: while a file is between its two names no record on storage vouches for the folder."""
+    scene.configure()
+    agent = scene.start()
+    agent.wait_synced()
+    old = scene.old()
+    revision = scene.put({}, old)
+    scene.wait_tree(old)
+    runner.wait_saved("w", revision)
+    new, log = scene.new(old), str(tmp_path / "trace")
+    with strace.count(agent.process.pid, log, "inject=renameat2:error=EINVAL"):
+        revision = scene.put(old, new)
+        scene.wait_tree(new)
+        runner.wait_saved("w", revision)
+    doubted = vouched = 0
+    is_doubt_lasting = is_moved = False
+    fresh, is_whole = None, False
+    for name, words, result in calls_of(log):
+        at = words.split(",")[0]
+        if name == "unlinkat" and '"identity"' in words:
+            is_doubt_lasting, doubted = False, doubted + 1
+        elif name == "fsync":
+            is_doubt_lasting = True
+        elif name == "syncfs":
+            is_moved = False
+        elif name == "openat" and '"identity.new"' in words:
+            fresh, is_whole = str(result), False
+        elif name == "fdatasync" and at == fresh:
+            is_whole = True
+        elif name == "renameat" and '"identity.new"' in words:
+            assert not is_moved, "it vouches for what may not be on storage"
+            assert is_whole, "its bytes may not be on storage"
+            vouched += 1
+        elif name == "renameat" and '"swap"' in words:
+            assert is_doubt_lasting, "the old record may still be on storage"
+            is_moved = True
+    assert doubted == 1 and vouched >= 1, calls_of(log)
+
+
+@pytest.mark.parametrize("durability", ["normal", "relaxed"])
+def test_order_of_what_makes_a_change_last(scene, runner, tmp_path, durability):
+    """A power cut cannot be made here: so it is looked at what is on storage before what."""
+    scene.configure(durability=durability)
+    agent = scene.start()
+    agent.wait_synced()
+    old = scene.old()
+    revision = scene.put({}, old)
+    scene.wait_tree(old)
+    runner.wait_saved("w", revision)
+    state = next(n for n, path in agent.fds().items() if path == runner.state)
+    new = scene.new(old)
+    log = str(tmp_path / "trace")
+    with strace.count(agent.process.pid, log):
+        revision = scene.put(old, new)
+        scene.wait_tree(new)
+        runner.wait_saved("w", revision)
+    calls = calls_of(log)
+    placed = synced = saved = 0
+    fresh, is_whole, has_mode, is_lasting = None, False, False, True
+    for name, words, result in calls:
+        at = int(words.split(",")[0]) if words.split(",")[0].isdigit() else None
+        if name == "openat" and '"new"' in words:
+            fresh, is_whole, has_mode = result, True, False
+        elif name in WRITES and at == fresh:
+            is_whole = False
+        elif name == "fchmod" and at == fresh:
+            has_mode = "0640" in words
+        elif name in ("fsync", "fdatasync") and at == fresh:
+            is_whole = True
+        elif name == "renameat" and '"new"' in words:
+            placed += 1
+            assert has_mode, f"{words}: in its place before it has its mode"
+            assert is_whole == (durability == "normal"), f"{words}: in its place, its bytes not on storage"
+            fresh = None
+        elif name == "syncfs":
+            synced += 1
+            is_lasting = True
+        elif name in WRITES and at == state:
+            saved += 1
+            assert is_lasting == (durability == "normal"), "the position is saved, what it covers is not on storage"
+        if name in CHANGES:
+            is_lasting = False
+    assert placed >= 3 and saved >= 1, f"hardly any calls were seen: {calls}"
+    assert (synced > 0) == (durability == "normal")
 
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])

@@ -2,6 +2,7 @@
 """How `etchlet run` tells of itself: status, its socket, metrics, notices to the service manager, log."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -648,6 +649,33 @@ def test_log_level(runner, etcd35, prefix, lines):
     agent.wait_synced()
     agent.stop()
     assert agent.stderr() == b""
+
+
+def test_syslog(runner, etcd35, prefix, lines):
+    """In a /dev of its own, where the test listens: level, name and pid as syslogd wants them."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a program another /dev")
+    dev = os.path.join(runner.short, "dev")
+    os.mkdir(dev)
+    open(os.path.join(dev, "null"), "w").close()
+    script = 'mount --bind /dev/null "$0/null" && mount --rbind "$0" /dev && exec "$@"'
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(os.path.join(dev, "log"))
+        listener.settimeout(10)
+        agent = runner.start(etcd35, Watch("w", prefix, print=lines), words=["--syslog"],
+                             prefix=["unshare", "-m", "sh", "-c", script, dev])
+        agent.wait_synced()
+        agent.stop()
+        said = []
+        listener.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said.append(listener.recv(4096).decode())
+    assert agent.stderr() == b""
+    assert len(said) >= 2 and any("watch w: synchronised" in line for line in said), said
+    for line in said:
+        # Facility daemon (3), severity informational (6), and no line end: RFC 3164 4.1.
+        assert re.match(rf"<30>[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d etchlet\[{agent.process.pid}\]: \S.*$", line), line
 
 
 def test_log_lines_are_one_line_each(runner, etcd35, lines, tmp_path):

@@ -54,13 +54,14 @@ class Tracer:
 class count:
     """Counts the calls of a process during a with block: {call: how often}, once it is over."""
 
-    def __init__(self, pid, log):
+    def __init__(self, pid, log, *expressions):
         self.pid = pid
         self.log = log
+        self.expressions = expressions
 
     def __enter__(self):
         self.calls = {}
-        self.tracer = Tracer(self.pid, "trace=" + ",".join("?" + c for c in CALLS), log=self.log)
+        self.tracer = Tracer(self.pid, "trace=" + ",".join("?" + c for c in CALLS), *self.expressions, log=self.log)
         return self.calls
 
     def __exit__(self, *_):
