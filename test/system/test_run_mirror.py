@@ -841,6 +841,24 @@ def test_read_only_disk(runner, servers, disks, tmp_path):
     runner.wait_mirror(folder, b"/a/", {b"/a/k": b"2"}, alive=agent)
 
 
+def test_read_only_disk_that_changed_while_down(runner, etcd35, prefix, disks, tmp_path):
+    """Its record is void, and cannot be replaced: everything is compared all the same."""
+    disk = disks(str(tmp_path / "disk"), "1m")
+    folder, root = os.path.join(disk.path, "m"), prefix.encode()
+    etcd35.client.put(root + b"k", b"1")
+    agent = runner.mirror(etcd35, prefix, folder)
+    agent.wait_synced()
+    agent.stop()
+    os.utime(os.path.join(folder, "k"), (1, 1))
+    disk.remount("ro")
+    agent = runner.start()
+    agent.wait_stderr("not what it was when it was left: everything is listed")
+    agent.wait_watch("w", lambda w: w["synced"] and w["syncs"] == 1)
+    disk.remount("rw")
+    etcd35.client.put(root + b"k", b"2")
+    runner.wait_mirror(folder, root, {root + b"k": b"2"}, alive=agent)
+
+
 # A server that does not answer well is not an empty one.
 
 

@@ -399,19 +399,20 @@ def test_mirrors_that_come_to_lie_in_one_another(etchlet, file_for, etcd35, tmp_
 def test_sigusr1_opens_a_mirror_that_waits(etchlet, file_for, etcd35, tmp_path, prefix):
     """Without it the next try is seconds away. A busy machine may be as slow as that once, not each time."""
     file, place, took = file_for(etcd35), tmp_path / "not", []
-    file.write(text_of_watch("a", prefix, f"print = {tmp_path}/out"))
+    stays = text_of_watch("a", prefix, f"print = {tmp_path}/out")
+    file.write(stays)
     agent = run(etchlet, file)
     synchronised(agent, 1)
     while not took or (took[-1] > 1 and len(took) < 5):
         place.write_text("a file")
-        file.write(text_of_watch(f"b{len(took)}", prefix, f"mirror = {place}/m"))
+        file.write(stays, text_of_watch(f"b{len(took)}", prefix, f"mirror = {place}/m"))
         reload(agent, f"watch b{len(took)}: mirror .* waits")
         begin = time.monotonic()
         place.unlink()
         agent.send_signal(signal.SIGUSR1)
         agent.wait_stderr(f"watch b{len(took)}: opened")
         took.append(time.monotonic() - begin)
-        file.write(text_of_watch("a", prefix, f"print = {tmp_path}/out"))
+        file.write(stays)
         reload(agent)
         wait.until(lambda: [w["name"] for w in file.status(etchlet)["watches"]] == ["a"], 5)
         shutil.rmtree(place)

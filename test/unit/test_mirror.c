@@ -349,6 +349,8 @@ static void list_many(int from, int step, const char *value)
 		snprintf(key, sizeof(key), "/c/%03d/%05d", i % 97, i);
 		must(help_list(key, value));
 	}
+	assert_int_equal(help_mirror.listed.is_on_disk,
+		help_mirror.listed.spooled * 8 > CONFIG_MIRROR_LIST_MEMORY_BYTES);
 	must(help_list_end());
 }
 
@@ -933,6 +935,8 @@ static void test_cannot_be_opened_again(void **state)
 	help_is_patient = false;
 	assert_int_equal(help_put("/c/b", "2"), ERR_NOENT);
 	assert_false(help_mirror.sink.ops->is_ready(&help_mirror.sink));
+	/* What is covered by a position that is saved now is not there. */
+	assert_int_equal(help_mirror.sink.ops->settle(&help_mirror.sink), ERR_AGAIN);
 	while (help_seen.fails < 20)
 		assert_int_equal(loop_turn(&help_loop), 0);
 	assert_int_equal(help_seen.relists, 0);

@@ -16,15 +16,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "base/kconfig.h"
+#include "base/version.h"
 #include "net/conn.h"
 #include "net/tls.h"
 
 enum { TURNS_MS = 10000, SERVERS_MAX = 40 };
+
+/* -- the platform's clocks, of which the wall's can be wrong ---------------------------------- */
+
+static int64_t wall_offset_s;
+
+int64_t port_now_ms(void)
+{
+	struct timespec ts;
+
+	assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &ts), 0);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int64_t port_wall_s(void)
+{
+	return (int64_t)time(NULL) + wall_offset_s;
+}
+
+int port_random(void *dst, size_t len)
+{
+	assert_int_equal(getrandom(dst, len, 0), (ssize_t)len);
+	return 0;
+}
+
+/* -- certificates and servers ----------------------------------------------------------------- */
 
 static char dir[] = "/tmp/etchlet-tls-XXXXXX";
 static struct port_child server_child;
@@ -325,6 +353,49 @@ static void test_refused_certificates(void **state)
 
 	ctx = load(NULL, NULL, false);
 	expect_failure(client_run(ctx, "localhost", "server"), ERR_TLS_VERIFY, "no trusted");
+	tls_context_free(ctx);
+}
+
+static char clock_warning[LOG_LINE_MAX];
+
+static void keep_clock_warning(enum log_level level, const char *line, size_t len)
+{
+	if (level == LOG_LEVEL_WARN && memmem(line, len, "the clock says", 14))
+		(void)snprintf(clock_warning, sizeof(clock_warning), "%.*s", (int)len, line);
+}
+
+/* A device without a battery starts in 1970: what was right when the program was built is still taken for right, and
+ * what had expired by then for expired. */
+static void test_clock_of_1970(void **state)
+{
+	struct tls_context *ctx;
+	bool is_error = true;
+	char what[256];
+
+	(void)state;
+	wall_offset_s = -(int64_t)time(NULL);
+	log_set_writer(keep_clock_warning);
+	ctx = load("ca.pem", "client", false);
+	log_set_writer(NULL);
+	assert_non_null(strstr(clock_warning,
+		"the clock says 1970-01-01, before this program was built: taking 20"));
+	expect_line(client_run(ctx, "localhost", "server"), best_version);
+	expect_failure(client_run(ctx, "localhost", "expired"), ERR_TLS_VERIFY,
+		"has expired on 2021-01-01 (the clock says 1970-01-01, before this program was built");
+	expect_failure(client_run(ctx, "localhost", "future"), ERR_TLS_VERIFY,
+		"is not valid before 2048-01-01 (the clock says 1970-01-01");
+	assert_int_equal(
+		tls_context_finding(ctx, 0, port_wall_s(), &is_error, what, sizeof(what)), 1);
+	assert_false(is_error);
+	assert_non_null(strstr(what, "the clock says 1970-01-01"));
+	assert_int_equal(
+		tls_context_finding(ctx, 1, port_wall_s(), &is_error, what, sizeof(what)), 0);
+	/* It is set while the agent runs: from then on it counts. */
+	wall_offset_s = INT64_C(2461449600) - (int64_t)time(NULL); /* 2048-01-01 */
+	expect_line(client_run(ctx, "localhost", "future"), best_version);
+	wall_offset_s = version_build_time_s() - 1 - (int64_t)time(NULL);
+	expect_line(client_run(ctx, "localhost", "server"), best_version);
+	wall_offset_s = 0;
 	tls_context_free(ctx);
 }
 
@@ -680,6 +751,7 @@ int main(void)
 		cmocka_unit_test(test_good_servers),
 		cmocka_unit_test(test_tls13_only),
 		cmocka_unit_test(test_refused_certificates),
+		cmocka_unit_test(test_clock_of_1970),
 		cmocka_unit_test(test_unverified),
 		cmocka_unit_test(test_alpn),
 		cmocka_unit_test(test_client_certificate),
