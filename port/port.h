@@ -241,6 +241,9 @@ ssize_t port_file_read(const char *path, void *dst, size_t cap);
 
 bool port_folder_exists(const char *path);
 
+/* Cuts path down to the folder that it lies in. Its length; 0: the one at hand. */
+size_t port_path_cut(char *path);
+
 /* Where path lies, seen from the root, terminated; links and dots in it stay. Its length, or
  * ERR_LIMIT, ERR_NOENT, ERR_IO. */
 ssize_t port_path_absolute(const char *path, char *dst, size_t cap);

@@ -82,6 +82,18 @@ static int check_access(const char *path, int mode)
 	return access(path, mode) ? err_from_errno(errno) : 0;
 }
 
+size_t port_path_cut(char *path)
+{
+	size_t len = strlen(path);
+
+	while (len && path[len - 1] != '/')
+		len--;
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	path[len] = '\0';
+	return len;
+}
+
 int port_file_check_write(const char *path)
 {
 	char folder[PATH_MAX];
@@ -94,11 +106,7 @@ int port_file_check_write(const char *path)
 	memcpy(folder, path, len + 1);
 	/* The nearest folder that is there. */
 	do {
-		while (len && folder[len - 1] != '/')
-			len--;
-		while (len > 1 && folder[len - 1] == '/')
-			len--;
-		folder[len] = '\0';
+		len = port_path_cut(folder);
 	} while (len > 1 && access(folder, F_OK) != 0);
 	return check_access(len ? folder : ".", W_OK | X_OK);
 }

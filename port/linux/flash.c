@@ -74,13 +74,9 @@ static int sync_fd(int fd)
 /* dst becomes the folder that path lies in. */
 static void parent_of(char dst[PATH_MAX], const char *path)
 {
-	const char *slash = strrchr(path, '/');
-
-	if (!slash)
-		path = ".", slash = path + 1;
-	else if (slash == path)
-		slash++;
-	(void)snprintf(dst, PATH_MAX, "%.*s", (int)(slash - path), path);
+	(void)snprintf(dst, PATH_MAX, "%s", path);
+	if (!port_path_cut(dst))
+		memcpy(dst, ".", 2);
 }
 
 /* What a rename did in the folder of path is on storage after it. */

@@ -69,19 +69,12 @@ int port_local_connect(const char *path)
 	return err ? err : local_connect(&addr);
 }
 
-/* The folder of path, made when only it is missing. Its length in dst, or an error. */
+/* The folder of path, made when only it is missing. 0 or an error. */
 static int local_folder(char dst[PORT_LOCAL_PATH_MAX], const char *path)
 {
-	size_t len = strlen(path);
-
-	memcpy(dst, path, len + 1);
-	while (len && dst[len - 1] != '/')
-		len--;
-	while (len > 1 && dst[len - 1] == '/')
-		len--;
-	if (!len)
-		dst[len++] = '.';
-	dst[len] = '\0';
+	memcpy(dst, path, strlen(path) + 1);
+	if (!port_path_cut(dst))
+		memcpy(dst, ".", 2);
 	if (mkdir(dst, 0755) && errno != EEXIST && access(dst, F_OK))
 		return err_from_errno(errno);
 	return 0;

@@ -33,19 +33,6 @@ void port_spool_init(struct port_spool *s, const char *folder, uint64_t mem_max)
 	*s = (struct port_spool){.folder = folder, .mem_max = mem_max, .fd = -1};
 }
 
-static int spool_err(int errnum)
-{
-	switch (errnum) {
-	case EMFILE:
-	case ENFILE:
-		return ERR_NOMEM;
-	case ENOTDIR:
-		return ERR_NOENT;
-	default:
-		return err_from_errno(errnum);
-	}
-}
-
 /* Where the file system has no O_TMPFILE: made under a name that nobody can foresee, which is taken
  * away at once. Returns the descriptor, or an error. */
 static int spool_make_named(const char *folder)
@@ -68,10 +55,10 @@ static int spool_make_named(const char *folder)
 		if (fd < 0 && errno == EEXIST)
 			continue;
 		if (fd < 0)
-			return spool_err(errno);
+			return err_from_errno(errno);
 		if (!unlink(path))
 			return fd;
-		err = spool_err(errno);
+		err = err_from_errno(errno);
 		(void)close(fd);
 		return err;
 	}
@@ -85,16 +72,13 @@ static int spool_make_file(const char *folder)
 
 	if (!folder)
 		return ERR_NOSPACE;
-#ifdef O_TMPFILE
 	fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd >= 0)
 		return fd;
 	/* EISDIR: a kernel that does not know it; the others: a file system. */
 	if (errno != EISDIR && errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS)
-		return spool_err(errno);
-#endif
-	fd = spool_make_named(folder);
-	return fd;
+		return err_from_errno(errno);
+	return spool_make_named(folder);
 }
 
 static int spool_open(struct port_spool *s)
@@ -110,7 +94,7 @@ static int spool_open(struct port_spool *s)
 		s->is_file = true;
 	}
 	if (fd < 0)
-		return spool_err(errno);
+		return err_from_errno(errno);
 	s->fd = fd;
 	s->is_open = true;
 	s->len = 0;
@@ -128,7 +112,7 @@ static ssize_t spool_write(int fd, const uint8_t *p, size_t len, uint64_t offset
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0 && !done)
-			return n < 0 ? spool_err(errno) : ERR_IO;
+			return n < 0 ? err_from_errno(errno) : ERR_IO;
 		if (n <= 0)
 			break;
 		done += (size_t)n;
@@ -217,7 +201,7 @@ int port_spool_reader(struct port_spool *s)
 	/* Without /proc: all copies share one place, so it is set for this reader. */
 	fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
-		return spool_err(errno);
+		return err_from_errno(errno);
 	if (lseek(fd, 0, SEEK_SET) < 0) {
 		(void)close(fd);
 		return ERR_IO;

@@ -66,12 +66,7 @@ static bool has_folder(const char *path, int levels)
 		return false;
 	memcpy(folder, path, len + 1);
 	while (levels--) {
-		while (len && folder[len - 1] != '/')
-			len--;
-		while (len > 1 && folder[len - 1] == '/')
-			len--;
-		folder[len] = '\0';
-		if (!len || port_folder_exists(folder))
+		if (!port_path_cut(folder) || port_folder_exists(folder))
 			return true;
 	}
 	return false;
