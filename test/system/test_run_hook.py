@@ -338,6 +338,21 @@ def test_hook_that_never_succeeds_holds_up_only_itself(runner, hook, etcd35, pre
     assert {e["key"] for e in got} >= {f"{prefix}a/{i}" for i in range(100)}
 
 
+def test_end_of_a_hook_is_noticed_at_once(start, hook, etcd35, prefix):
+    """By its signal, not only by looking each second. A busy machine may be as slow as that once, not each time."""
+    agent = start(etcd35, prefix)
+    agent.wait_synced()
+    took = []
+    while not took or (took[-1] > 0.8 and len(took) < 8):
+        number = len(hook.ended()) + 1
+        begin = time.monotonic()
+        revision = etcd35.client.put(prefix + "a", b"%d" % number)
+        hook.wait_ended(number)
+        agent.wait_position("w", revision)
+        took.append(time.monotonic() - begin)
+    assert took[-1] <= 0.8, took
+
+
 def test_missing_program_is_told_and_tried_again(runner, hook, etcd35, prefix, tmp_path):
     missing = str(tmp_path / "not-there")
     folder = str(tmp_path / "m")
