@@ -149,8 +149,12 @@ rooms := base net etcd store sync sink conf cmd
 
 # Files that an option brings in, left out when it is off; every other .c of a room is always built.
 left_out-$(CONFIG_NET_TLS) += src/net/tls%.c test/unit/test_tls%.c
+left_out-$(CONFIG_NET_HTTP) += src/net/http%.c test/unit/test_http%.c
+left_out-$(CONFIG_NET_PROXY) += src/net/proxy.c src/net/tunnel.c test/unit/test_proxy.c test/unit/test_tunnel.c
 left_out-$(CONFIG_SINK_EACH) += src/sink/each%.c test/unit/test_each%.c
 left_out-$(CONFIG_SINK_HOOK) += src/sink/hook%.c test/unit/test_hook%.c
+left_out-$(CONFIG_SINK_POST) += src/sink/post%.c test/unit/test_post%.c
+left_out-$(CONFIG_SINK_FETCH) += src/sink/fetch%.c test/unit/test_fetch%.c
 left_out-$(CONFIG_CMD_STATUS) += src/cmd/status.c src/cmd/control.c test/unit/test_control.c port/linux/local.c
 left_out-$(CONFIG_METRICS) += src/cmd/metrics.c test/unit/test_metrics.c
 left_out-$(CONFIG_NOTIFY) += src/cmd/notify.c test/unit/test_notify.c

@@ -38,6 +38,7 @@ enum err_class {
 	X(TLS_VERIFY, "certificate not accepted", CONFIG) \
 	X(TLS_ALPN, "the server does not speak HTTP/2 (ALPN h2)", PEER) \
 	X(HTTP2, "HTTP/2 protocol error", PEER) \
+	X(HTTP, "HTTP failed", PEER) \
 	X(GOAWAY, "the server closes the connection", PEER) \
 	X(GRPC, "gRPC protocol error", PEER) \
 	X(PROTO, "malformed protobuf message", PEER) \

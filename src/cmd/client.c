@@ -191,6 +191,15 @@ int client_check_build(struct conf *conf, const struct conf_watch *w)
 	if (w->exec && !IS_ENABLED(CONFIG_SINK_HOOK))
 		return conf_refuse_watch(
 			conf, w, "exec", NULL, "is not part of this build (SINK_HOOK)");
+	if (w->post && !IS_ENABLED(CONFIG_SINK_POST))
+		return conf_refuse_watch(
+			conf, w, "post", NULL, "is not part of this build (SINK_POST)");
+	if (w->fetch && !IS_ENABLED(CONFIG_SINK_FETCH))
+		return conf_refuse_watch(
+			conf, w, "fetch", NULL, "is not part of this build (SINK_FETCH)");
+	if (w->fetch_pubkey && !IS_ENABLED(CONFIG_FETCH_SIGNATURE))
+		return conf_refuse_watch(
+			conf, w, "fetch-pubkey", NULL, "is not part of this build (FETCH_SIGNATURE)");
 	return 0;
 }
 

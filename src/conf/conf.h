@@ -21,7 +21,7 @@ enum {
 	CONF_WHY_MAX = 768, /* bytes of an error line, NUL included */
 	CONF_OPTION_MAX = 48, /* rows that the table of options may have */
 	CONF_OPERAND_MAX = 2,
-	CONF_WATCH_OPTION_MAX = 16, /* the same of a section */
+	CONF_WATCH_OPTION_MAX = 40, /* the same of a section */
 	CONF_HELP = 1, /* conf_load(): --help was met, and nothing else was looked at */
 };
 
@@ -69,6 +69,11 @@ enum conf_write_out {
 	CONF_WRITE_OUT_JSON,
 };
 
+enum conf_on_reject {
+	CONF_ON_REJECT_HOLD,
+	CONF_ON_REJECT_SKIP,
+};
+
 /* A section [watch NAME] of the file. %i, %h and %% are replaced. */
 struct conf_watch {
 	const char *name;
@@ -80,12 +85,24 @@ struct conf_watch {
 	const char *mirror; /* a folder */
 	char *const *exec; /* a program and its arguments, NULL at the end */
 	const char *print; /* "-" or a path */
+	const char *post; /* a URL */
+	const char *fetch; /* a folder; never with mirror */
 	/* and their options */
 	uint32_t mirror_mode; /* of files, 0 to 0777 */
 	const char *mirror_owner; /* user[:group], names or numbers */
 	bool is_mirror_adopt;
 	int64_t exec_timeout_ms;
 	int64_t settle_ms;
+	uint8_t post_on_reject; /* enum conf_on_reject */
+	int64_t post_timeout_ms;
+	const char *post_token_path; /* NULL: none */
+	uint64_t fetch_rate; /* bytes a second, 0: no limit */
+	uint64_t fetch_max_len; /* bytes of one artifact */
+	int64_t fetch_timeout_ms;
+	uint32_t fetch_mode; /* of files, 0 to 0777 */
+	const char *fetch_owner; /* as mirror_owner */
+	const char *fetch_pubkey; /* path; NULL: artifacts need no signature */
+	const char *http_cacert, *http_cert, *http_key; /* paths, of post and fetch; NULL: none */
 	/* where it and its options stand, for messages */
 	uint16_t line;
 	uint16_t lines[CONF_WATCH_OPTION_MAX]; /* private; 0: not given */
@@ -96,6 +113,8 @@ struct conf {
 	const char *config_path;
 	const char *cacert, *cert, *key; /* paths */
 	bool is_insecure; /* any server certificate is accepted */
+	const char *
+		no_proxy; /* hosts that are reached without a proxy; NULL: none but those of the environment */
 	const char *user; /* without its password; NULL: no authentication */
 	const char *password; /* with user one of these two is given */
 	const char *password_path;
@@ -148,6 +167,7 @@ struct conf {
 	char *const *argv;
 	const char *endpoints_text;
 	const char *device_text;
+	const char *proxy_text;
 	uint16_t where
 		[CONF_OPTION_MAX]; /* the line of the file, or CONF_WHERE_ARGV; 0: the default */
 	size_t text_len;

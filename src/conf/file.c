@@ -17,7 +17,7 @@ struct file {
 	char *end; /* of the line: may be overwritten with a NUL */
 	struct conf_watch *watch; /* the section; NULL: before the first one */
 	uint64_t seen; /* options of conf_options[] that were met */
-	uint32_t watch_seen; /* options of conf_watch_options[] that were met in this section */
+	uint64_t watch_seen; /* options of conf_watch_options[] that were met in this section */
 };
 
 static bool is_blank(char c)
@@ -180,7 +180,7 @@ static int line_option(struct file *f)
 		return conf_fail(&f->at, "is given twice");
 	f->at.option = o;
 	if (f->watch) {
-		f->watch_seen |= UINT32_C(1) << i;
+		f->watch_seen |= UINT64_C(1) << i;
 		f->watch->lines[i] = f->at.line;
 		if (o->kind == CONF_KIND_WORDS)
 			return words_take(f, &f->watch->exec);
@@ -234,11 +234,40 @@ static int section_check_key(const struct file *f)
 	return 0;
 }
 
+static int section_check_http(const struct file *f)
+{
+	const struct conf_watch *w = f->watch;
+
+	if ((w->http_cacert || w->http_cert || w->http_key) && !w->post && !w->fetch)
+		return conf_fail(
+			&f->at, "has http-cacert, http-cert or http-key without post or fetch");
+	if (!w->http_cert != !w->http_key)
+		return conf_fail(&f->at, "has %s without %s",
+			w->http_cert ? "http-cert" : "http-key",
+			w->http_cert ? "http-key" : "http-cert");
+	return 0;
+}
+
 /* At the end of a section. */
 static int section_check(struct file *f)
 {
-	static const uint8_t of_mirror[] = {
-		CONF_W_MIRROR_MODE, CONF_W_MIRROR_OWNER, CONF_W_MIRROR_ADOPT};
+	static const struct {
+		uint8_t option, sink;
+	} of_sinks[] = {
+		{CONF_W_MIRROR_MODE, CONF_W_MIRROR},
+		{CONF_W_MIRROR_OWNER, CONF_W_MIRROR},
+		{CONF_W_MIRROR_ADOPT, CONF_W_MIRROR},
+		{CONF_W_EXEC_TIMEOUT, CONF_W_EXEC},
+		{CONF_W_POST_ON_REJECT, CONF_W_POST},
+		{CONF_W_POST_TIMEOUT, CONF_W_POST},
+		{CONF_W_POST_TOKEN_FILE, CONF_W_POST},
+		{CONF_W_FETCH_RATE, CONF_W_FETCH},
+		{CONF_W_FETCH_MAX_SIZE, CONF_W_FETCH},
+		{CONF_W_FETCH_TIMEOUT, CONF_W_FETCH},
+		{CONF_W_FETCH_MODE, CONF_W_FETCH},
+		{CONF_W_FETCH_OWNER, CONF_W_FETCH},
+		{CONF_W_FETCH_PUBKEY, CONF_W_FETCH},
+	};
 	const struct conf_watch *w = f->watch;
 
 	if (!w)
@@ -247,13 +276,15 @@ static int section_check(struct file *f)
 		.conf = f->conf, .line = w->line, .value = w->name, .len = strlen(w->name)};
 	if (section_check_key(f) < 0)
 		return ERR_CONFIG;
-	if (!w->mirror && !w->exec && !w->print)
-		return conf_fail(&f->at, "has no mirror, exec or print");
-	for (size_t i = 0; i < sizeof(of_mirror); i++) {
-		if (section_fail_alone(f, of_mirror[i], CONF_W_MIRROR) < 0)
+	if (!w->mirror && !w->exec && !w->print && !w->post && !w->fetch)
+		return conf_fail(&f->at, "has no mirror, exec, print, post or fetch");
+	if (w->mirror && w->fetch)
+		return conf_fail(&f->at, "has mirror and fetch; make two watches of it");
+	for (size_t i = 0; i < sizeof(of_sinks) / sizeof(of_sinks[0]); i++) {
+		if (section_fail_alone(f, of_sinks[i].option, of_sinks[i].sink) < 0)
 			return ERR_CONFIG;
 	}
-	return section_fail_alone(f, CONF_W_EXEC_TIMEOUT, CONF_W_EXEC);
+	return section_check_http(f);
 }
 
 static int section_start(struct file *f, char *name, size_t len)
@@ -349,8 +380,14 @@ static bool is_one_in_another(const char *a, const char *b)
 	}
 }
 
-/* Each would take the other's files for keys that are gone. */
-static int check_mirrors(struct conf *conf)
+/* What a watch keeps files in: its mirror's folder or that of its artifacts; NULL: none. */
+static const char *folder_of(const struct conf_watch *w)
+{
+	return w->mirror ? w->mirror : w->fetch;
+}
+
+/* Each would take the other's files for its own. */
+static int check_folders(struct conf *conf)
 {
 	for (size_t i = 0; i < conf->watch_count; i++) {
 		const struct conf_watch *w = &conf->watches[i];
@@ -360,10 +397,10 @@ static int check_mirrors(struct conf *conf)
 		for (size_t j = 0; j < i; j++) {
 			const struct conf_watch *other = &conf->watches[j];
 
-			if (w->mirror && other->mirror &&
-				is_one_in_another(w->mirror, other->mirror))
-				return conf_fail(&at,
-					"has its mirror in that of '%s', or around it",
+			if (folder_of(w) && folder_of(other) &&
+				is_one_in_another(folder_of(w), folder_of(other)))
+				return conf_fail(&at, "has its %s in that of '%s', or around it",
+					w->mirror && other->mirror ? "mirror" : "folder",
 					other->name);
 		}
 	}
@@ -392,7 +429,7 @@ static int lines_take(struct file *f, char *text, size_t len)
 	}
 	if (section_check(f) < 0)
 		return ERR_CONFIG;
-	return check_mirrors(f->conf);
+	return check_folders(f->conf);
 }
 
 int conf_file_load(struct conf *conf, bool is_required)

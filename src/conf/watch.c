@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sections, seen from outside: finding, comparing and copying one. */
+#include <stddef.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -42,6 +43,19 @@ bool conf_watch_has_mirror_mode(const struct conf_watch *w)
 	return w->lines[CONF_W_MIRROR_MODE] != 0;
 }
 
+static bool is_same_http(const struct conf_watch *a, const struct conf_watch *b)
+{
+	return is_same_text(a->post, b->post) && a->post_on_reject == b->post_on_reject &&
+	       a->post_timeout_ms == b->post_timeout_ms &&
+	       is_same_text(a->post_token_path, b->post_token_path) &&
+	       is_same_text(a->fetch, b->fetch) && a->fetch_rate == b->fetch_rate &&
+	       a->fetch_max_len == b->fetch_max_len && a->fetch_timeout_ms == b->fetch_timeout_ms &&
+	       a->fetch_mode == b->fetch_mode && is_same_text(a->fetch_owner, b->fetch_owner) &&
+	       is_same_text(a->fetch_pubkey, b->fetch_pubkey) &&
+	       is_same_text(a->http_cacert, b->http_cacert) &&
+	       is_same_text(a->http_cert, b->http_cert) && is_same_text(a->http_key, b->http_key);
+}
+
 bool conf_watch_is_same(const struct conf_watch *a, const struct conf_watch *b)
 {
 	return is_same_text(a->name, b->name) && is_same_bytes(&a->key, &b->key) &&
@@ -52,7 +66,8 @@ bool conf_watch_is_same(const struct conf_watch *a, const struct conf_watch *b)
 	       conf_watch_has_mirror_mode(a) == conf_watch_has_mirror_mode(b) &&
 	       is_same_text(a->mirror_owner, b->mirror_owner) &&
 	       a->is_mirror_adopt == b->is_mirror_adopt &&
-	       a->exec_timeout_ms == b->exec_timeout_ms && a->settle_ms == b->settle_ms;
+	       a->exec_timeout_ms == b->exec_timeout_ms && a->settle_ms == b->settle_ms &&
+	       is_same_http(a, b);
 }
 
 static size_t text_len(const char *text)
@@ -69,11 +84,34 @@ static size_t list_count(char *const *list)
 	return n;
 }
 
+/* The members that are strings. */
+static const uint16_t texts[] = {
+	offsetof(struct conf_watch, name),
+	offsetof(struct conf_watch, mirror),
+	offsetof(struct conf_watch, print),
+	offsetof(struct conf_watch, mirror_owner),
+	offsetof(struct conf_watch, post),
+	offsetof(struct conf_watch, post_token_path),
+	offsetof(struct conf_watch, fetch),
+	offsetof(struct conf_watch, fetch_owner),
+	offsetof(struct conf_watch, fetch_pubkey),
+	offsetof(struct conf_watch, http_cacert),
+	offsetof(struct conf_watch, http_cert),
+	offsetof(struct conf_watch, http_key),
+};
+
+static const char **text_of(struct conf_watch *w, size_t i)
+{
+	return (const char **)(void *)((char *)w + texts[i]);
+}
+
 size_t conf_watch_len(const struct conf_watch *w)
 {
-	size_t len = text_len(w->name) + w->key.len + 1 + w->range_end.len + 1 +
-		     text_len(w->mirror) + text_len(w->print) + text_len(w->mirror_owner);
+	struct conf_watch copy = *w;
+	size_t len = w->key.len + 1 + w->range_end.len + 1;
 
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		len += text_len(*text_of(&copy, i));
 	if (w->exec)
 		len += (list_count(w->exec) + 1) * sizeof(*w->exec);
 	for (char *const *p = w->exec; p && *p; p++)
@@ -119,10 +157,8 @@ void conf_watch_copy(struct conf_watch *dst, const struct conf_watch *src, void 
 		exec[count] = NULL;
 		dst->exec = exec;
 	}
-	dst->name = text_copy(&p, src->name);
 	dst->key = bytes_copy(&p, &src->key);
 	dst->range_end = bytes_copy(&p, &src->range_end);
-	dst->mirror = text_copy(&p, src->mirror);
-	dst->print = text_copy(&p, src->print);
-	dst->mirror_owner = text_copy(&p, src->mirror_owner);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		*text_of(dst, i) = text_copy(&p, *text_of(dst, i));
 }

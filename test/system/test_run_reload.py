@@ -66,7 +66,7 @@ def synchronised(agent, count):
 
 @pytest.mark.parametrize("mistake, word", [
     ("[watch b]\nkey = /b\nfrob = 1\n", "'frob' is not known here"),
-    ("[watch b]\nkey = /b\n", "'b' has no mirror, exec or print"),
+    ("[watch b]\nkey = /b\n", "'b' has no mirror, exec, print, post or fetch"),
     ("[watch a]\nkey = /b\nprint = -\n", "'a' is given twice"),
     ("[watch b]\nkey = /b\nmirror = {folder}/full\n", "{folder}/full"),
     ("[watch b]\nkey = /b\nmirror = {folder}/m\nmirror-owner = no-such-user\n", "'no-such-user'"),
