@@ -240,6 +240,8 @@ uint64_t port_memory_resident(void);
 ssize_t port_file_read(const char *path, void *dst, size_t cap);
 
 bool port_folder_exists(const char *path);
+/* Something else than a folder, whatever it is. */
+bool port_file_exists(const char *path);
 
 /* Cuts path down to the folder that it lies in. Its length; 0: the one at hand. */
 size_t port_path_cut(char *path);
@@ -254,6 +256,9 @@ int port_file_check_write(const char *path);
 
 /* Whether standard output is a terminal. */
 bool port_stdout_is_terminal(void);
+
+/* Whether standard error is one, and this process is in its foreground. */
+bool port_stderr_is_terminal(void);
 
 /* A file that appears under its name whole: it is written beside it, as PATH.new, and renamed. */
 struct port_replace {
@@ -323,6 +328,8 @@ int port_dir_create(int dir, const char *name);
 int port_dir_create_unnamed(int dir);
 /* Opens a regular file for reading. Returns the descriptor; ERR_NOENT also where name is none. */
 int port_dir_open_file(int dir, const char *name, struct port_stat *st);
+/* The same for reading and writing; what is there stays. */
+int port_dir_open_update(int dir, const char *name, struct port_stat *st);
 /* What name is; 0 with PORT_NODE_NONE when it is nothing. */
 int port_dir_query(int dir, const char *name, struct port_stat *st);
 /* Of an open file or folder. */
@@ -366,6 +373,10 @@ ssize_t port_fd_read_at(int fd, uint64_t offset, void *dst, size_t len);
 ssize_t port_fd_write_at(int fd, uint64_t offset, const void *src, size_t len);
 /* There is space for len bytes, or ERR_NOSPACE. 0 also where this cannot be told. The length stays. */
 int port_fd_reserve(int fd, uint64_t len);
+/* Bytes that are free for this user on the file system that it lies on. 0 or an error. */
+int port_fd_space(int fd, uint64_t *len);
+/* What lies beyond len is gone. */
+int port_fd_cut(int fd, uint64_t len);
 /* The bytes and what is needed to read them are on storage. */
 int port_fd_sync(int fd);
 int port_fd_set_mode(int fd, uint32_t mode);
@@ -434,6 +445,8 @@ ssize_t port_spool_read(const struct port_spool *s, uint64_t offset, void *dst, 
  * (where the system has no way to open it anew, it is a copy). The caller closes it with
  * port_fd_close(). Or an error as of port_spool_append(). */
 int port_spool_reader(struct port_spool *s);
+/* What lies beyond len, which is not more than it holds, is gone. 0 or ERR_IO. */
+int port_spool_cut(struct port_spool *s, uint64_t len);
 /* What it holds is gone, for those too who still have a reader, and its space is given back. */
 void port_spool_clear(struct port_spool *s);
 

@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -267,9 +268,10 @@ static void dir_stat_take(struct port_stat *st, const struct stat *from)
 	};
 }
 
-int port_dir_open_file(int dir, const char *name, struct port_stat *st)
+/* Takes what was opened if it is a regular file. */
+static int dir_take_file(int fd, struct port_stat *st)
 {
-	int fd = dir_open_quietly(dir, name, O_RDONLY), err;
+	int err;
 
 	if (fd < 0)
 		return fd;
@@ -281,6 +283,16 @@ int port_dir_open_file(int dir, const char *name, struct port_stat *st)
 		return err;
 	}
 	return fd;
+}
+
+int port_dir_open_file(int dir, const char *name, struct port_stat *st)
+{
+	return dir_take_file(dir_open_quietly(dir, name, O_RDONLY), st);
+}
+
+int port_dir_open_update(int dir, const char *name, struct port_stat *st)
+{
+	return dir_take_file(dir_open_at(dir, name, O_RDWR | O_NOFOLLOW), st);
 }
 
 int port_dir_query(int dir, const char *name, struct port_stat *st)
@@ -439,6 +451,26 @@ int port_fd_reserve(int fd, uint64_t len)
 	if (!result || (errno != ENOSPC && errno != EDQUOT && errno != EFBIG))
 		return 0;
 	return ERR_NOSPACE;
+}
+
+int port_fd_space(int fd, uint64_t *len)
+{
+	struct statvfs st;
+
+	if (fstatvfs(fd, &st))
+		return dir_err(errno);
+	*len = (uint64_t)st.f_bavail * (st.f_frsize ? st.f_frsize : st.f_bsize);
+	return 0;
+}
+
+int port_fd_cut(int fd, uint64_t len)
+{
+	int result;
+
+	do
+		result = ftruncate(fd, (off_t)len);
+	while (result && errno == EINTR);
+	return result ? dir_err(errno) : 0;
 }
 
 int port_fd_sync(int fd)

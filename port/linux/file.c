@@ -55,6 +55,13 @@ bool port_folder_exists(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+bool port_file_exists(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+}
+
 ssize_t port_path_absolute(const char *path, char *dst, size_t cap)
 {
 	size_t at = 0, len = strlen(path);

@@ -209,6 +209,16 @@ int port_spool_reader(struct port_spool *s)
 	return fd;
 }
 
+int port_spool_cut(struct port_spool *s, uint64_t len)
+{
+	if (len >= s->len)
+		return 0;
+	if (ftruncate(s->fd, (off_t)len))
+		return ERR_IO;
+	s->len = len;
+	return 0;
+}
+
 void port_spool_clear(struct port_spool *s)
 {
 	if (s->is_open) {

@@ -23,3 +23,14 @@ bool port_stdout_is_terminal(void)
 {
 	return isatty(STDOUT_FILENO) == 1;
 }
+
+bool port_stderr_is_terminal(void)
+{
+	pid_t front;
+
+	if (isatty(STDERR_FILENO) != 1)
+		return false;
+	/* Of a terminal that is not this session's there is no telling. */
+	front = tcgetpgrp(STDERR_FILENO);
+	return front < 0 || front == getpgrp();
+}

@@ -36,6 +36,13 @@ int port_spool_reader(struct port_spool *s)
 	return ERR_UNSUPPORTED;
 }
 
+int port_spool_cut(struct port_spool *s, uint64_t len)
+{
+	(void)s;
+	(void)len;
+	return ERR_UNSUPPORTED;
+}
+
 void port_spool_clear(struct port_spool *s)
 {
 	s->len = 0;

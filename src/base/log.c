@@ -13,6 +13,7 @@
 
 static enum log_level log_level = LOG_LEVEL_INFO;
 static log_writer *log_write_line;
+static void (*log_call_before)(void);
 
 static const char *const log_names[] = {
 	[LOG_LEVEL_ERROR] = "error",
@@ -34,6 +35,17 @@ enum log_level log_get_level(void)
 void log_set_writer(log_writer *writer)
 {
 	log_write_line = writer;
+}
+
+void log_set_before(void (*before)(void))
+{
+	log_call_before = before;
+}
+
+void log_before(void)
+{
+	if (log_call_before)
+		log_call_before();
 }
 
 int log_is_on(enum log_level level)
@@ -69,6 +81,7 @@ static void log_vprintf(enum log_level level, const char *tail, const char *fmt,
 		return;
 	}
 	line[len++] = '\n';
+	log_before();
 	port_stderr_write(line, len);
 }
 

@@ -36,6 +36,11 @@ enum log_level log_get_level(void);
 /* NULL: standard error again. */
 void log_set_writer(log_writer *writer);
 
+/* Called before each line that is written to standard error: takes away what stands there and is no line. NULL: nobody. */
+void log_set_before(void (*before)(void));
+/* The same for who writes there past the log. */
+void log_before(void);
+
 /* Whether a line of this level would be written at all. */
 int log_is_on(enum log_level level);
 

@@ -297,6 +297,35 @@ static void a_cut_line_keeps_the_number_of_those_not_shown(void **state)
 	assert_non_null(strstr(written, "xxx (7 more like it were not shown)\n"));
 }
 
+static unsigned befores, writes_then;
+
+static void before(void)
+{
+	befores++;
+	writes_then = writes;
+}
+
+static void what_is_no_line_is_taken_away_first(void **state)
+{
+	(void)state;
+	befores = 0;
+	log_set_before(before);
+	log_info("a");
+	assert_true(befores == 1 && writes_then == 0 && writes == 1);
+	/* Of what is not written there nobody is told. */
+	log_debug("b");
+	log_set_writer(writer);
+	log_info("c");
+	assert_int_equal(befores, 1);
+	log_before();
+	assert_int_equal(befores, 2);
+	log_set_before(NULL);
+	log_set_writer(NULL);
+	log_info("d");
+	log_before();
+	assert_int_equal(befores, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +339,7 @@ int main(void)
 		cmocka_unit_test_setup(of_one_cause_one_line_is_written_in_a_while, set_up),
 		cmocka_unit_test_setup(causes_are_limited_apart, set_up),
 		cmocka_unit_test_setup(what_the_level_hides_is_not_counted, set_up),
+		cmocka_unit_test_setup(what_is_no_line_is_taken_away_first, set_up),
 		cmocka_unit_test_setup(a_cut_line_keeps_the_number_of_those_not_shown, set_up),
 	};
 

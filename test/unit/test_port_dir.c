@@ -283,6 +283,39 @@ static void test_unnamed(void **state)
 	port_dir_close(-1);
 }
 
+static void test_update(void **state)
+{
+	struct port_stat st;
+	uint64_t space = 0;
+	char back[8] = "";
+	int fd = port_dir_create(dir, "part");
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(port_fd_write_at(fd, 0, "abcdef", 6), 6);
+	assert_int_equal(port_fd_space(fd, &space), 0);
+	assert_true(space > 0);
+	port_dir_close(fd);
+	fd = port_dir_open_update(dir, "part", &st);
+	assert_true(fd >= 0 && st.node == PORT_NODE_FILE && st.len == 6);
+	assert_int_equal(port_fd_cut(fd, 4), 0);
+	assert_int_equal(port_fd_write_at(fd, 3, "X", 1), 1);
+	assert_int_equal(port_fd_read_at(fd, 0, back, 8), 4);
+	assert_string_equal(back, "abcX");
+	port_dir_close(fd);
+	assert_int_equal(port_dir_open_update(dir, "none", &st), ERR_NOENT);
+	assert_int_equal(symlinkat("part", dir, "link"), 0);
+	assert_int_equal(port_dir_open_update(dir, "link", &st), ERR_NOENT);
+	assert_int_equal(mkdirat(dir, "folder", 0700), 0);
+	assert_true(port_dir_open_update(dir, "folder", &st) < 0);
+	assert_int_equal(mkfifoat(dir, "fifo", 0600), 0);
+	assert_int_equal(port_dir_open_update(dir, "fifo", &st), ERR_NOENT);
+	assert_int_equal(port_dir_unlink(dir, "fifo"), 0);
+	assert_int_equal(port_dir_remove(dir, "folder"), 0);
+	assert_int_equal(port_dir_unlink(dir, "link"), 0);
+	assert_int_equal(port_dir_unlink(dir, "part"), 0);
+}
+
 static void test_owner(void **state)
 {
 	uint32_t uid, gid;
@@ -331,6 +364,7 @@ int main(void)
 		TEST(test_names),
 		TEST(test_list),
 		TEST(test_unnamed),
+		TEST(test_update),
 		TEST(test_owner),
 		TEST(test_boot_id),
 	};

@@ -139,6 +139,16 @@ static void check_growing(bool is_file_at_once)
 	assert_int_equal(count_next(fd, 'c'), 1);
 	assert_int_equal(count_next(fd, 'd'), 100000);
 	assert_int_equal(count_next(fd, 'e'), 3);
+	/* Cut, and written on from there. */
+	assert_int_equal(port_spool_cut(&s, 200000), 0);
+	assert_int_equal(s.len, 110004);
+	assert_int_equal(port_spool_cut(&s, 9999), 0);
+	assert_int_equal(s.len, 9999);
+	assert_int_equal(fstat(s.fd, &st), 0);
+	assert_int_equal(st.st_size, 9999);
+	append(&s, 'g', 1);
+	assert_int_equal(port_spool_read(&s, 9998, text, sizeof(text)), 2);
+	assert_memory_equal(text, "bg", 2);
 	port_spool_clear(&s);
 	assert_int_equal(s.len, 0);
 	/* A reader that is left holds no space, and sees nothing of what comes next. */
