@@ -440,6 +440,18 @@ static int check_endpoints(struct conf *conf)
 	return conf_endpoints_parse(&at, true, is_tls);
 }
 
+/* Without proxies the environment is not asked either. */
+static int proxy_read(struct conf *conf)
+{
+	static const char missing[] = "is not part of this build (NET_PROXY)";
+
+	if (IS_ENABLED(CONFIG_NET_PROXY))
+		return conf_proxy_read(conf);
+	if (conf->proxy_text)
+		return conf_fail_option(conf, CONF_O_PROXY, missing);
+	return conf->no_proxy ? conf_fail_option(conf, CONF_O_NO_PROXY, missing) : 0;
+}
+
 /* It would be kept, forgotten and kept again. */
 static int check_forget(struct conf *conf)
 {
@@ -499,6 +511,8 @@ int conf_load(struct conf *conf, const struct conf_command *command, int argc, c
 	r = check_pairs(conf);
 	if (!r)
 		r = check_endpoints(conf);
+	if (!r)
+		r = proxy_read(conf);
 	if (!r)
 		r = conf_device_read(conf);
 	if (!r)

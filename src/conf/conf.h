@@ -5,8 +5,8 @@
  *
  * conf_load() does all of it and changes nothing but the struct conf that it is given, so that a
  * running agent can load a second one and keep the first when the new file is wrong. Strings lie in
- * argv, in conf->text or in constants; nothing is allocated. Environment variables are not read,
- * but for "--device-id env:NAME".
+ * argv, in the environment, in conf->text or in constants; nothing is allocated. Environment variables are not
+ * read, but for "--device-id env:NAME" and those that name proxies.
  *
  * Units: _ms milliseconds, _len bytes. A string that was not given is NULL, a duration 0.
  */
@@ -57,6 +57,14 @@ struct conf_endpoint {
 	const char *host; /* a name or an address, IPv6 without brackets */
 	uint16_t port;
 	bool is_tls;
+};
+
+struct conf_proxy {
+	const char *
+		host; /* a name or an address, IPv6 without brackets; NULL: there is no such proxy */
+	uint16_t port;
+	bool is_socks; /* SOCKS5, else HTTP */
+	const char *user, *password; /* decoded; both or neither */
 };
 
 enum conf_durability {
@@ -114,7 +122,7 @@ struct conf {
 	const char *cacert, *cert, *key; /* paths */
 	bool is_insecure; /* any server certificate is accepted */
 	const char *
-		no_proxy; /* hosts that are reached without a proxy; NULL: none but those of the environment */
+		no_proxy; /* hosts that are reached without a proxy, those of the environment too; NULL: none */
 	const char *user; /* without its password; NULL: no authentication */
 	const char *password; /* with user one of these two is given */
 	const char *password_path;
@@ -150,6 +158,10 @@ struct conf {
 	/* What follows from them. */
 	struct conf_endpoint endpoints[CONFIG_CONF_ENDPOINT_COUNT];
 	size_t endpoint_count; /* 1 or more for the commands that connect */
+	struct conf_proxy proxy; /* the one that was configured, for everything */
+	struct conf_proxy
+		https_proxy; /* of the environment, when none was: for https, and for etcd */
+	struct conf_proxy http_proxy; /* the same for http */
 	const char *device; /* the device id */
 	const char *host; /* the host name */
 	struct conf_watch watches[CONFIG_CONF_WATCH_COUNT];
@@ -167,7 +179,7 @@ struct conf {
 	char *const *argv;
 	const char *endpoints_text;
 	const char *device_text;
-	const char *proxy_text;
+	const char *proxy_text; /* NULL: nothing was said */
 	uint16_t where
 		[CONF_OPTION_MAX]; /* the line of the file, or CONF_WHERE_ARGV; 0: the default */
 	size_t text_len;

@@ -19,8 +19,7 @@ static bool is_letter_or_digit(char c)
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* at->value without its scheme. *host is cut out, *rest is what follows it. */
-static const char *host_parse(
+const char *conf_host_parse(
 	const char **host, size_t *host_len, const char **rest, const char *p, const char *end)
 {
 	char text[PORT_HOST_MAX];
@@ -78,7 +77,7 @@ static int endpoint_parse(const struct conf_at *at, struct conf_endpoint *e)
 	}
 	if (colons > 1 && !memchr(p, '[', (size_t)(end - p)))
 		return conf_fail(at, "needs [ ] around an IPv6 address");
-	why = host_parse(&host, &host_len, &rest, p, end);
+	why = conf_host_parse(&host, &host_len, &rest, p, end);
 	if (why)
 		return conf_fail(at, "%s", why);
 	if (end > rest && end[-1] == '/')

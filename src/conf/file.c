@@ -200,13 +200,24 @@ static bool has_been_seen(const struct file *f, enum conf_watch_option_index i)
 	return f->watch_seen >> i & 1;
 }
 
+/* The section's name, on the line of one of its options. */
+static struct conf_at section_at_option(const struct file *f, enum conf_watch_option_index option)
+{
+	struct conf_at at = f->at;
+
+	at.line = f->watch->lines[option];
+	return at;
+}
+
 /* An option of a sink without the sink does nothing, and is a mistake then. */
 static int section_fail_alone(const struct file *f, enum conf_watch_option_index option,
 	enum conf_watch_option_index sink)
 {
+	const struct conf_at at = section_at_option(f, option);
+
 	if (!has_been_seen(f, option) || has_been_seen(f, sink))
 		return 0;
-	return conf_fail(&f->at, "has %s without %s", conf_watch_options[option].name,
+	return conf_fail(&at, "has %s without %s", conf_watch_options[option].name,
 		conf_watch_options[sink].name);
 }
 
@@ -238,13 +249,17 @@ static int section_check_http(const struct file *f)
 {
 	const struct conf_watch *w = f->watch;
 
+	const struct conf_at at = section_at_option(f, w->http_cacert ? CONF_W_HTTP_CACERT
+						       : w->http_cert ? CONF_W_HTTP_CERT
+								      : CONF_W_HTTP_KEY);
+
 	if ((w->http_cacert || w->http_cert || w->http_key) && !w->post && !w->fetch)
 		return conf_fail(
-			&f->at, "has http-cacert, http-cert or http-key without post or fetch");
-	if (!w->http_cert != !w->http_key)
-		return conf_fail(&f->at, "has %s without %s",
-			w->http_cert ? "http-cert" : "http-key",
-			w->http_cert ? "http-key" : "http-cert");
+			&at, "has http-cacert, http-cert or http-key without post or fetch");
+	if (w->http_cert && !w->http_key)
+		return section_fail_alone(f, CONF_W_HTTP_CERT, CONF_W_HTTP_KEY);
+	if (w->http_key && !w->http_cert)
+		return section_fail_alone(f, CONF_W_HTTP_KEY, CONF_W_HTTP_CERT);
 	return 0;
 }
 

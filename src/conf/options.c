@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/kconfig.h"
+
 enum {
 	NET = CONF_RUN | CONF_WATCH | CONF_GET | CONF_CHECK,
 	AGENT = CONF_RUN | CONF_CHECK,
@@ -50,6 +52,9 @@ static const char *const groups[] = {
 #define CONFIG_HTTP_CACERT_PATH "none"
 #endif
 
+/* What a build without it refuses by its name needs no place in the help. */
+#define UNLISTED(symbol) (IS_ENABLED(CONFIG_##symbol) ? CONF_CHECK : AGENT)
+
 #define FILE_KIND CONF_KIND_STRING
 #define TIME_KIND CONF_KIND_DURATION
 
@@ -87,11 +92,12 @@ const struct conf_option conf_options[CONF_OPTION_COUNT] = {
 		"ID, file:PATH (blanks and NUL at its end cut off) or env:NAME; else the host name",
 		AT(device_text), CONF_KIND_STRING, 0, NET, 0, 0, 0},
 	[CONF_O_PROXY] = {"proxy", "URL", NULL,
-		"http:// or socks5h://[USER:PASSWORD@]HOST:PORT, for everything; none: nor one of the environment",
-		AT(proxy_text), CONF_KIND_STRING, CONF_SECRET, NET, 0, 0, 0},
+		"http:// (port 80) or socks5h:// (1080) [USER:PASSWORD@]HOST[:PORT], for everything; none: no proxy; "
+		"else https_proxy, http_proxy and all_proxy of the environment",
+		AT(proxy_text), CONF_KIND_STRING, CONF_SECRET | CONF_MAY_BE_EMPTY, NET, IS_ENABLED(CONFIG_NET_PROXY) ? 0 : NET, 0, 0},
 	[CONF_O_NO_PROXY] = {"no-proxy", "LIST", NULL,
-		"hosts, domains, addresses and networks that are reached without it; no_proxy counts too",
-		AT(no_proxy), CONF_KIND_STRING, 0, NET, 0, 0, 0},
+		"hosts, domains, addresses and networks that are reached without one, beside those of no_proxy",
+		AT(no_proxy), CONF_KIND_STRING, CONF_MAY_BE_EMPTY, NET, IS_ENABLED(CONFIG_NET_PROXY) ? 0 : NET, 0, 0},
 	[CONF_O_DIAL_TIMEOUT] = {"dial-timeout", "TIME", "5s",
 		"DNS, TCP and TLS together, for one endpoint",
 		AT(dial_timeout_ms), TIME_KIND, 0, NET, 0, 0, GROUP_TIMING},
@@ -215,47 +221,47 @@ const struct conf_option conf_watch_options[CONF_WATCH_OPTION_COUNT] = {
 		"gather what comes in it into one batch",
 		AT_WATCH(settle_ms), CONF_KIND_DURATION_0, 0, AGENT, CONF_CHECK, 0, 0},
 	[CONF_W_POST] = {"post", "URL", NULL,
-		"POST the events there: http://, https:// or unix:PATH",
-		AT_WATCH(post), CONF_KIND_STRING, CONF_EXPANDED, AGENT, CONF_CHECK, 0, 0},
+		"POST the events there: http://, https:// or unix:PATH[:/REQUEST]",
+		AT_WATCH(post), CONF_KIND_STRING, CONF_EXPANDED, AGENT, UNLISTED(SINK_POST), 0, 0},
 	[CONF_W_POST_ON_REJECT] = {"post-on-reject", "hold|skip", "hold",
 		"what an answer of 4xx means for them",
-		AT_WATCH(post_on_reject), CONF_KIND_CHOICE, 0, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(post_on_reject), CONF_KIND_CHOICE, 0, AGENT, UNLISTED(SINK_POST), 0, 0},
 	[CONF_W_POST_TIMEOUT] = {"post-timeout", "TIME", "30s",
 		"without progress, and for the answer",
-		AT_WATCH(post_timeout_ms), TIME_KIND, 0, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(post_timeout_ms), TIME_KIND, 0, AGENT, UNLISTED(SINK_POST), 0, 0},
 	[CONF_W_POST_TOKEN_FILE] = {"post-token-file", "FILE", NULL,
 		"bearer token, read again for each POST",
-		AT_WATCH(post_token_path), FILE_KIND, CONF_EXPANDED, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(post_token_path), FILE_KIND, CONF_EXPANDED, AGENT, UNLISTED(SINK_POST), 0, 0},
 	[CONF_W_FETCH] = {"fetch", "DIR", NULL,
 		"download into DIR what the values name",
-		AT_WATCH(fetch), CONF_KIND_FOLDER, CONF_EXPANDED, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(fetch), CONF_KIND_FOLDER, CONF_EXPANDED, AGENT, UNLISTED(SINK_FETCH), 0, 0},
 	[CONF_W_FETCH_RATE] = {"fetch-rate", "SIZE", NULL,
 		"at most that much a second",
-		AT_WATCH(fetch_rate), CONF_KIND_SIZE, 0, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(fetch_rate), CONF_KIND_SIZE, 0, AGENT, UNLISTED(SINK_FETCH), 0, 0},
 	[CONF_W_FETCH_MAX_SIZE] = {"fetch-max-size", "SIZE", CONFIG_FETCH_DEFAULT_MAX_SIZE,
 		"a larger one is refused",
-		AT_WATCH(fetch_max_len), CONF_KIND_SIZE, 0, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(fetch_max_len), CONF_KIND_SIZE, 0, AGENT, UNLISTED(SINK_FETCH), 0, 0},
 	[CONF_W_FETCH_TIMEOUT] = {"fetch-timeout", "TIME", "30s",
 		"without progress, then it is tried again",
-		AT_WATCH(fetch_timeout_ms), TIME_KIND, 0, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(fetch_timeout_ms), TIME_KIND, 0, AGENT, UNLISTED(SINK_FETCH), 0, 0},
 	[CONF_W_FETCH_MODE] = {"fetch-mode", "MODE", "0644",
 		"of the files, octal",
-		AT_WATCH(fetch_mode), CONF_KIND_MODE, 0, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(fetch_mode), CONF_KIND_MODE, 0, AGENT, UNLISTED(SINK_FETCH), 0, 0},
 	[CONF_W_FETCH_OWNER] = {"fetch-owner", "USER[:GROUP]", NULL,
 		"of the files",
-		AT_WATCH(fetch_owner), CONF_KIND_OWNER, 0, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(fetch_owner), CONF_KIND_OWNER, 0, AGENT, UNLISTED(SINK_FETCH), 0, 0},
 	[CONF_W_FETCH_PUBKEY] = {"fetch-pubkey", "FILE", NULL,
 		"refuse what is not signed with this key (PEM, ECDSA P-256)",
-		AT_WATCH(fetch_pubkey), FILE_KIND, CONF_EXPANDED, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(fetch_pubkey), FILE_KIND, CONF_EXPANDED, AGENT, UNLISTED(FETCH_SIGNATURE), 0, 0},
 	[CONF_W_HTTP_CACERT] = {"http-cacert", "FILE", NULL,
 		"CA bundle for post and fetch, PEM; else cacert, else " CONFIG_HTTP_CACERT_PATH,
-		AT_WATCH(http_cacert), FILE_KIND, CONF_EXPANDED, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(http_cacert), FILE_KIND, CONF_EXPANDED, AGENT, UNLISTED(NET_HTTP), 0, 0},
 	[CONF_W_HTTP_CERT] = {"http-cert", "FILE", NULL,
 		"client certificate for them, PEM",
-		AT_WATCH(http_cert), FILE_KIND, CONF_EXPANDED, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(http_cert), FILE_KIND, CONF_EXPANDED, AGENT, UNLISTED(NET_HTTP), 0, 0},
 	[CONF_W_HTTP_KEY] = {"http-key", "FILE", NULL,
 		"its private key, PEM",
-		AT_WATCH(http_key), FILE_KIND, CONF_EXPANDED, AGENT, CONF_CHECK, 0, 0},
+		AT_WATCH(http_key), FILE_KIND, CONF_EXPANDED, AGENT, UNLISTED(NET_HTTP), 0, 0},
 };
 /* clang-format on */
 

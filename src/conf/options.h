@@ -178,6 +178,14 @@ int conf_device_read(struct conf *conf);
 /* Takes a list of endpoints apart, into conf when is_kept. is_tls: those that don't say. */
 int conf_endpoints_parse(const struct conf_at *at, bool is_kept, bool is_tls);
 
+/* Cuts the host out of what begins with HOST or [IPV6], without the brackets; *rest is what follows
+ * it. NULL, or what is wrong. */
+const char *conf_host_parse(
+	const char **host, size_t *host_len, const char **rest, const char *p, const char *end);
+
+/* Works out which proxies there are: from the options, else from the environment. */
+int conf_proxy_read(struct conf *conf);
+
 /* Reads conf->config_path. What the command line has said stays. */
 int conf_file_load(struct conf *conf, bool is_required);
 

@@ -383,6 +383,21 @@ static void test_help(void **state)
 	assert_int_equal(l.len, 0);
 }
 
+static void test_without_proxies(void **state)
+{
+	(void)state;
+	if (IS_ENABLED(CONFIG_NET_PROXY))
+		skip();
+	assert_int_equal(setenv("https_proxy", "ftp://nonsense", 1), 0);
+	assert_int_equal(helper_load(&conf, &command_get, "get a"), 0);
+	assert_int_equal(unsetenv("https_proxy"), 0);
+	assert_int_equal(helper_load(&conf, &command_get, "get a --proxy=none"), ERR_CONFIG);
+	assert_string_equal(conf.why, "--proxy: is not part of this build (NET_PROXY)" SEE("get"));
+	assert_int_equal(helper_load(&conf, &command_get, "get a --no-proxy=a"), ERR_CONFIG);
+	assert_string_equal(
+		conf.why, "--no-proxy: is not part of this build (NET_PROXY)" SEE("get"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -395,6 +410,7 @@ int main(void)
 		cmocka_unit_test(test_endpoint_host_length),
 		cmocka_unit_test(test_device),
 		cmocka_unit_test(test_etcdctl_environment_is_not_read),
+		cmocka_unit_test(test_without_proxies),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_wipe),
 		cmocka_unit_test(test_help),
