@@ -8,7 +8,7 @@
 #   V=1             show the commands
 #   CROSS_COMPILE=  prefix of the compiler and its tools      CC=  CFLAGS=  LDFLAGS=  PKG_CONFIG=
 #   STATIC=0        link dynamically                          WERROR=1  warnings are errors
-#   SYSROOT_LIBS=1  take mbedTLS and nanopb of the target by pkg-config, build none
+#   SYSROOT_LIBS=1  take mbedTLS, nanopb and libcurl of the target by pkg-config, build none
 #   DEPS_DIR=DIR    tarballs of the libraries, for machines without Debian's archive
 #   DEPS=DIR        where libraries are built and kept        NANOPB_GENERATED=DIR  has etcd.pb.[ch]
 #   DESTDIR= PREFIX= SYSCONFDIR=  for install     SYSTEMD_UNIT_DIR=DIR  install the systemd unit there too
@@ -51,7 +51,7 @@ gen := $(O)/include/generated
 # ---------------------------------------------------------------- configuration
 
 config_tools := menuconfig oldconfig olddefconfig savedefconfig listnewconfig allnoconfig allyesconfig randconfig
-no_config := help clean distclean setup lint demo test test-unit test-sim test-system test-odd fuzz bench config defconfig %_defconfig \
+no_config := help clean distclean setup size-options lint demo test test-unit test-sim test-system test-odd fuzz bench config defconfig %_defconfig \
 	$(config_tools)
 kconfig = mkdir -p $(O) && $(PYTHON) board/tools/kconfig
 
@@ -149,12 +149,15 @@ rooms := base net etcd store sync sink conf cmd
 
 # Files that an option brings in, left out when it is off; every other .c of a room is always built.
 left_out-$(CONFIG_NET_TLS) += src/net/tls%.c test/unit/test_tls%.c
-left_out-$(CONFIG_NET_HTTP) += src/net/http%.c test/unit/test_http%.c
-left_out-$(CONFIG_NET_PROXY) += src/net/proxy.c src/net/tunnel.c test/unit/test_proxy.c test/unit/test_tunnel.c
+left_out-$(CONFIG_NET_HTTP) += src/cmd/client_http.c src/cmd/check_http.c src/net/http%.c src/net/tls_http.c test/unit/test_http%.c
+left_out-$(CONFIG_NET_PROXY) += src/net/proxy.c src/net/tunnel.c src/conf/proxy.c \
+	test/unit/test_proxy.c test/unit/test_tunnel.c test/unit/test_conf_proxy.c
 left_out-$(CONFIG_SINK_EACH) += src/sink/each%.c test/unit/test_each%.c
+left_out-$(CONFIG_SINK_BATCH) += src/sink/batch%.c test/unit/test_batch%.c
 left_out-$(CONFIG_SINK_HOOK) += src/sink/hook%.c test/unit/test_hook%.c
 left_out-$(CONFIG_SINK_POST) += src/sink/post%.c test/unit/test_post%.c
-left_out-$(CONFIG_SINK_FETCH) += src/sink/fetch%.c test/unit/test_fetch%.c
+left_out-$(CONFIG_SINK_FETCH) += src/sink/fetch%.c test/unit/test_fetch%.c src/cmd/report_fetch.c src/cmd/progress.c \
+	test/unit/test_progress.c test/unit/test_report_fetch.c
 left_out-$(CONFIG_CMD_STATUS) += src/cmd/status.c src/cmd/control.c test/unit/test_control.c port/linux/local.c
 left_out-$(CONFIG_METRICS) += src/cmd/metrics.c test/unit/test_metrics.c
 left_out-$(CONFIG_NOTIFY) += src/cmd/notify.c test/unit/test_notify.c
@@ -211,6 +214,37 @@ $(mbedtls)/libmbedtls.a: $(mbedtls_stamp)
 		-I$(mbedtls_src)include -I$(mbedtls_src)library'
 endif
 
+# Before mbedTLS in the order of linking, for it needs that.
+ifeq ($(CONFIG_NET_HTTP)$(SYSROOT_LIBS),y1)
+lib_cflags += $(shell $(PKG_CONFIG) --cflags libcurl)
+lib_ldflags := $(shell $(PKG_CONFIG) $(if $(filter 1,$(STATIC)),--static) --libs libcurl) $(lib_ldflags)
+else ifdef CONFIG_NET_HTTP
+curl_stamp := $(call dep_stamp,curl)
+curl_src := $(dir $(curl_stamp))
+curl_files := $(addprefix $(curl_src)lib/,$(addsuffix .c,$(addprefix curlx/,base64 dynbuf inet_pton nonblock strparse timediff \
+	timeval warnless) vauth/cleartext vauth/vauth bufq bufref cf-h1-proxy cf-haproxy cf-https-connect cf-socket cfilters conncache connect \
+	content_encoding cshutdn curl_addrinfo curl_memrchr curl_trc cw-out cw-pause dynhds easy escape fake_addrinfo getenv getinfo \
+	hash headers hmac hostip hostip4 hostip6 http http1 http_chunks http_proxy idn if2ip inet_ntop llist mprintf multi multi_ev noproxy \
+	parsedate progress rand request select sendf setopt sha256 share slist socks speedcheck splay strcase strdup strequal strerror \
+	transfer uint-bset uint-hash uint-spbset uint-table url urlapi version vquic/vquic vtls/vtls \
+	$(if $(mbedtls),vtls/cipher_suite vtls/hostcheck vtls/keylog vtls/mbedtls vtls/mbedtls_threadlock \
+	vtls/vtls_scache vtls/x509asn1)))
+curl := $(call dep_dir,curl,$(CONFIG_NET_PROXY) $(mbedtls) $(notdir $(curl_files)),src/net/curl_config.h)
+lib_cflags += -isystem $(curl_src)include -DCURL_STATICLIB
+libs := $(curl)/libcurl.a $(libs)
+lib_headers += $(curl_stamp)
+
+$(curl)/libcurl.a: $(curl_stamp) $(mbedtls_stamp) $(if $(mbedtls),$(mbedtls)/libmbedtls.a)
+	$(call say,LIB,$(notdir $(@D)))
+	@mkdir -p $(@D)
+	@cp src/net/curl_config.h $(@D)/curl_config.h
+	+$(Q)$(lib_make) FILES='$(curl_files)' \
+		LIBFLAGS='-std=gnu11 -w $(lib_flags) -ffile-prefix-map=$(abspath $(DEPS))=deps -ffile-prefix-map=$(DEPS)=deps \
+		$(if $(CONFIG_NET_PROXY),-DCONFIG_NET_PROXY=1) $(if $(mbedtls),-DCONFIG_NET_TLS=1 -include $(mbedtls)/options.h \
+		-DMBEDTLS_CONFIG_FILE="\"$(abspath $(mbedtls))/config.h\"" -I$(mbedtls_src)include) -DHAVE_CONFIG_H -DBUILDING_LIBCURL \
+		-DCURL_STATICLIB -I$(@D) -I$(curl_src)lib -I$(curl_src)include'
+endif
+
 ifeq ($(SYSROOT_LIBS)$(shell $(PKG_CONFIG) --exists nanopb 2>/dev/null && echo y),1y)
 lib_cflags += $(shell $(PKG_CONFIG) --cflags nanopb)
 lib_ldflags += $(shell $(PKG_CONFIG) --libs nanopb)
@@ -226,6 +260,14 @@ $(nanopb)/libnanopb.a: $(nanopb_stamp)
 	$(call say,LIB,$(notdir $(@D)))
 	+$(Q)$(lib_make) FILES='$(addprefix $(nanopb_src),pb_common.c pb_decode.c pb_encode.c)' \
 		LIBFLAGS='-std=c11 -w $(lib_flags) -ffile-prefix-map=$(abspath $(DEPS))=deps -ffile-prefix-map=$(DEPS)=deps -I$(nanopb_src)'
+endif
+
+# jsmn is one header; the values of fetch are read with it.
+ifeq ($(CONFIG_SINK_FETCH)$(SYSROOT_LIBS)$(shell echo '#include <jsmn.h>' | $(CC) -E - >/dev/null 2>&1 && echo y),y1y)
+else ifdef CONFIG_SINK_FETCH
+jsmn_stamp := $(call dep_stamp,jsmn)
+lib_cflags += -isystem $(dir $(jsmn_stamp))
+lib_headers += $(jsmn_stamp)
 endif
 
 # Messages of etcd's API, written by nanopb's generator.
@@ -336,10 +378,13 @@ endif
 
 size: $(O)/etchlet
 	@$(PYTHON) board/tools/size $(O)/etchlet.map $(O)/etchlet $(O)/size.last
+size-options:
+	@board/tools/setup build
+	@PYTHON=$(PYTHON) DEPS=$(DEPS) board/tools/size-options $(O)
 
 clean:
 	rm -rf $(O)/obj $(O)/gen $(O)/include $(O)/unit $(O)/libetchlet.a $(O)/etchlet $(O)/etchlet.full $(O)/etchlet.map \
-		$(O)/asan $(O)/clang $(O)/fuzz $(O)/odd $(O)/sim $(O)/sim-small $(O)/mutants $(O)/again $(O)/lint $(O)/test-logs $(O)/test-config
+		$(O)/full $(O)/asan $(O)/clang $(O)/fuzz $(O)/odd $(O)/sim $(O)/sim-small $(O)/mutants $(O)/again $(O)/lint $(O)/size-options $(O)/test-logs $(O)/test-config
 
 distclean: clean
 	rm -rf $(DEPS)
@@ -347,13 +392,16 @@ distclean: clean
 	-@rmdir $(O) 2>/dev/null || :
 
 FORCE:
-.PHONY: FORCE all install size cppflags clean distclean help config defconfig $(boards) $(config_tools) test test-unit test-sim test-system test-odd fuzz bench lint demo setup
+.PHONY: FORCE all install size size-options cppflags clean distclean help config defconfig $(boards) $(config_tools) test test-unit test-sim test-system test-odd fuzz bench lint demo setup
 
 # ---------------------------------------------------------------- tests
 
 unit_tests := $(filter-out $(left_out-),$(wildcard test/unit/test_*.c))
 unit: $(unit_tests:test/unit/%.c=$(O)/unit/%)
-.PHONY: unit
+# The tests of this configuration, for board/tools/test.
+unit-names:
+	@printf '%s\n' $(unit_tests:test/unit/%.c=%)
+.PHONY: unit unit-names
 
 $(O)/unit/%: $(O)/obj/test/unit/%.o $(O)/libetchlet.a $(libs) $(cmocka)/libcmocka.a
 	$(call say,LD,$@)
@@ -404,7 +452,7 @@ demo:
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 	@echo 'Targets:'
-	@echo '  all (the default)  install  size  clean  distclean (.config and libraries too)'
+	@echo '  all (the default)  install  size  size-options  clean  distclean (.config and libraries too)'
 	@echo '  setup      install the Debian packages that a build needs (sudo when not root)'
 	@echo '  test       everything; parts: test-unit test-sim test-system test-odd fuzz lint'
 	@echo '  bench      CPU and memory against etcdctl'

@@ -8,6 +8,7 @@
 
 #include "base/kconfig.h"
 #include "base/version.h"
+#include "net/http.h"
 #include "net/tls.h"
 
 static const struct {
@@ -20,6 +21,10 @@ static const struct {
 	{"X25519", IS_ENABLED(CONFIG_TLS_X25519)},
 	{"RSA", IS_ENABLED(CONFIG_TLS_RSA)},
 	{"watch --", IS_ENABLED(CONFIG_SINK_EACH)},
+	{"post", IS_ENABLED(CONFIG_SINK_POST)},
+	{"fetch", IS_ENABLED(CONFIG_SINK_FETCH)},
+	{"signature", IS_ENABLED(CONFIG_FETCH_SIGNATURE)},
+	{"proxy", IS_ENABLED(CONFIG_NET_PROXY)},
 	{"status", IS_ENABLED(CONFIG_CMD_STATUS)},
 	{"metrics", IS_ENABLED(CONFIG_METRICS)},
 	{"notify", IS_ENABLED(CONFIG_NOTIFY)},
@@ -38,8 +43,10 @@ int cmd_version(struct conf *conf)
 	(void)printf("with:");
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		(void)printf(" %c%s", parts[i].is_in ? '+' : '-', parts[i].name);
-	(void)printf("\nlibraries: %s%s" NANOPB_VERSION "\n",
+	(void)printf("\nlibraries: %s%s%s%s" NANOPB_VERSION "\n",
 		IS_ENABLED(CONFIG_NET_TLS) ? tls_library_version() : "",
-		IS_ENABLED(CONFIG_NET_TLS) ? ", " : "");
+		IS_ENABLED(CONFIG_NET_TLS) ? ", " : "",
+		IS_ENABLED(CONFIG_NET_HTTP) ? http_library_version() : "",
+		IS_ENABLED(CONFIG_NET_HTTP) ? ", " : "");
 	return cmd_output_end(CMD_DONE);
 }

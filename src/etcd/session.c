@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/kconfig.h"
 #include "base/log.h"
 #include "base/wipe.h"
 
@@ -404,6 +405,14 @@ void etcd_session_init(struct etcd_session *s, struct loop *loop,
 	grpc_channel_init(&s->channel, loop, &session_channel_ops, s);
 }
 
+static const struct proxy *session_find_proxy(
+	const struct etcd_session *s, const struct etcd_endpoint *endpoint)
+{
+	if (!IS_ENABLED(CONFIG_NET_PROXY))
+		return NULL;
+	return proxy_find(s->cfg->proxies, PROXY_FOR_ETCD, endpoint->host, endpoint->port);
+}
+
 void etcd_session_open(struct etcd_session *s, const struct etcd_endpoint *endpoint)
 {
 	bool is_v6 = strchr(endpoint->host, ':') != NULL;
@@ -419,6 +428,7 @@ void etcd_session_open(struct etcd_session *s, const struct etcd_endpoint *endpo
 			{
 				.host = s->host,
 				.port = endpoint->port,
+				.proxy = session_find_proxy(s, endpoint),
 				.tls = endpoint->is_tls ? s->cfg->tls : NULL,
 				.timeout_ms = s->cfg->dial_timeout_ms,
 				.user_timeout_ms =

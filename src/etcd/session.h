@@ -14,6 +14,7 @@
 
 #include "etcd/msg.h"
 #include "net/grpc.h"
+#include "net/proxy.h"
 #include "net/tls.h"
 
 enum {
@@ -54,6 +55,8 @@ struct etcd_session_cfg {
 	 * why filled in. Asked at each login, so a file may change. */
 	ssize_t (*password)(void *arg, char *dst, size_t cap, char *why, size_t why_cap);
 	void *password_arg;
+	/* Which proxy leads to an endpoint; may change between two connections. NULL: none. */
+	const struct proxy_set *proxies;
 	/* The context for https; may be replaced between two connections. */
 	struct tls_context *tls;
 };
@@ -103,6 +106,12 @@ void etcd_session_init(struct etcd_session *s, struct loop *loop,
 
 /* Dials. Ends by ready() or down(), never within this call. *endpoint is copied. */
 void etcd_session_open(struct etcd_session *s, const struct etcd_endpoint *endpoint);
+
+/* The proxy that leads to the endpoint of the last open; NULL: none does. */
+static inline const struct proxy *etcd_session_proxy(const struct etcd_session *s)
+{
+	return s->channel_cfg.target.proxy;
+}
 
 /* Ends it without down(). */
 void etcd_session_close(struct etcd_session *s);

@@ -8,10 +8,13 @@
 #include "base/err.h"
 #include "base/kconfig.h"
 #include "base/log.h"
+#include "net/proxy.h"
 #include "net/tls.h"
+#include "net/tunnel.h"
 
 enum {
 	CONN_PEER_TEXT_MAX = PORT_ADDR_TEXT_MAX + 16,
+	CONN_WAY_TEXT_MAX = PROXY_TEXT_MAX + 32,
 };
 
 /* How far an attempt got: the failure of the one that got furthest is the one worth telling. */
@@ -19,6 +22,7 @@ enum {
 	BEST_NONE,
 	BEST_UNREACHABLE,
 	BEST_CONNECT,
+	BEST_TUNNEL,
 	BEST_HANDSHAKE,
 };
 
@@ -26,6 +30,7 @@ static const char *const state_names[] = {
 	[CONN_CLOSED] = "closed",
 	[CONN_RESOLVE] = "resolve",
 	[CONN_CONNECT] = "connect",
+	[CONN_TUNNEL] = "tunnel",
 	[CONN_HANDSHAKE] = "handshake",
 	[CONN_OPEN] = "open",
 };
@@ -34,6 +39,12 @@ static void conn_on_fd(struct loop_fd *fd, int events);
 static void conn_on_deadline(struct loop_timer *timer);
 static void conn_on_step(struct loop_task *task);
 static void conn_try_next(struct conn *c);
+
+/* The proxy that leads to the target; NULL: none does. */
+static const struct proxy *conn_proxy(const struct conn *c)
+{
+	return IS_ENABLED(CONFIG_NET_PROXY) ? c->target->proxy : NULL;
+}
 
 static void conn_set_state(struct conn *c, enum conn_state state)
 {
@@ -58,9 +69,17 @@ void conn_init(struct conn *c, struct loop *loop, const struct conn_ops *ops, vo
 	c->resolve.fd = -1;
 }
 
-/* Gives back what belongs to the address in use: socket and TLS. */
+static void conn_drop_tunnel(struct conn *c)
+{
+	if (IS_ENABLED(CONFIG_NET_PROXY))
+		tunnel_close(c->tunnel);
+	c->tunnel = NULL;
+}
+
+/* Gives back what belongs to the address in use: socket, tunnel and TLS. */
 static void conn_drop_socket(struct conn *c)
 {
+	conn_drop_tunnel(c);
 	loop_fd_remove(c->loop, &c->fd);
 	tls_end(c->tls);
 	c->tls = NULL;
@@ -112,6 +131,7 @@ void conn_open(struct conn *c, const struct conn_target *target)
 	c->last_err = 0;
 	c->addr_count = c->addr_next = 0;
 	c->best = BEST_NONE;
+	c->is_proxy_failure = false;
 	c->is_read_wanted = true;
 	c->is_write_wanted = false;
 	c->is_recv_over = false;
@@ -122,14 +142,27 @@ void conn_open(struct conn *c, const struct conn_target *target)
 
 /* -- on the way ------------------------------------------------------------------------------- */
 
+/* Sets the reason, with the proxy in front of what is not about the target yet. */
+static void conn_set_why(struct conn *c, int best, int err, const char *why)
+{
+	char proxy[PROXY_TEXT_MAX];
+
+	c->last_err = err;
+	c->is_proxy_failure = conn_proxy(c) && best < BEST_HANDSHAKE;
+	if (c->is_proxy_failure)
+		(void)snprintf(c->why, sizeof(c->why), "proxy %s: %s",
+			proxy_format(proxy, conn_proxy(c)), why);
+	else
+		(void)snprintf(c->why, sizeof(c->why), "%s", why);
+}
+
 /* Keeps the reason when this attempt got at least as far as those before. */
 static void conn_keep_why(struct conn *c, int best, int err, const char *why)
 {
 	if (best < c->best)
 		return;
 	c->best = (uint8_t)best;
-	c->last_err = err;
-	(void)snprintf(c->why, sizeof(c->why), "%s", why);
+	conn_set_why(c, best, err, why);
 }
 
 /* The address in use between two words; nothing where it is no news. */
@@ -145,6 +178,19 @@ static const char *conn_peer_text(
 	return dst;
 }
 
+/* The same for who speaks with the target: which proxy the bytes pass, too. */
+static const char *conn_way_text(
+	const struct conn *c, char *dst, const char *with, const char *after)
+{
+	char proxy[PROXY_TEXT_MAX];
+
+	if (!conn_proxy(c))
+		return conn_peer_text(c, dst, with, after);
+	(void)snprintf(dst, CONN_WAY_TEXT_MAX, "%sthrough proxy %s%s", with[0] ? " " : "",
+		proxy_format(proxy, conn_proxy(c)), after);
+	return dst;
+}
+
 static void conn_connect_failed(struct conn *c, int err)
 {
 	char why[CONN_WHY_MAX], peer[CONN_PEER_TEXT_MAX];
@@ -156,12 +202,14 @@ static void conn_connect_failed(struct conn *c, int err)
 
 static void conn_attempt_failed(struct conn *c, int err, const char *detail)
 {
-	char why[CONN_WHY_MAX], peer[CONN_PEER_TEXT_MAX];
+	char why[CONN_WHY_MAX], way[CONN_WAY_TEXT_MAX];
 
 	if (c->state == CONN_HANDSHAKE) {
-		(void)snprintf(why, sizeof(why), "TLS%s: %s", conn_peer_text(c, peer, " with ", ""),
+		(void)snprintf(why, sizeof(why), "TLS%s: %s", conn_way_text(c, way, " with ", ""),
 			detail ? detail : err_text(err));
 		conn_keep_why(c, BEST_HANDSHAKE, err, why);
+	} else if (c->state == CONN_TUNNEL) {
+		conn_keep_why(c, BEST_TUNNEL, err, detail ? detail : err_text(err));
 	} else {
 		conn_connect_failed(c, err);
 	}
@@ -204,10 +252,52 @@ static void conn_on_handshake(struct conn *c)
 	conn_is_open(c);
 }
 
-static void conn_on_connected(struct conn *c)
+/* It lives: what is slow from here on deserves more than an equal share. */
+static void conn_set_deadline(struct conn *c)
 {
 	int64_t left_ms = c->give_up_ms - c->loop->now_ms;
+
+	loop_timer_set(c->loop, &c->deadline, c->addr_next < c->addr_count ? left_ms / 2 : left_ms);
+}
+
+/* The bytes reach the target. */
+static void conn_on_reached(struct conn *c)
+{
 	char why[CONN_WHY_MAX] = "";
+	int err;
+
+	if (!c->target->tls) {
+		conn_is_open(c);
+		return;
+	}
+	conn_set_state(c, CONN_HANDSHAKE);
+	conn_set_deadline(c);
+	err = tls_start(&c->tls, c->target->tls, c->fd.fd, c->target->host, c->target->port, why,
+		sizeof(why));
+	if (err < 0)
+		conn_attempt_failed(c, err, why[0] ? why : NULL);
+	else
+		conn_on_handshake(c);
+}
+
+static void conn_on_tunnel(void *user, int err, const char *why)
+{
+	struct conn *c = user;
+
+	if (!err) {
+		conn_drop_tunnel(c);
+		err = loop_fd_add(c->loop, &c->fd);
+		why = NULL;
+	}
+	if (err < 0)
+		conn_attempt_failed(c, err, why);
+	else
+		conn_on_reached(c);
+}
+
+static void conn_on_connected(struct conn *c)
+{
+	struct tunnel_cfg cfg;
 	int err = port_tcp_result(c->fd.fd);
 
 	if (err == ERR_AGAIN)
@@ -216,19 +306,26 @@ static void conn_on_connected(struct conn *c)
 		conn_attempt_failed(c, err, NULL);
 		return;
 	}
-	if (!c->target->tls) {
-		conn_is_open(c);
+	if (!conn_proxy(c)) {
+		conn_on_reached(c);
 		return;
 	}
-	conn_set_state(c, CONN_HANDSHAKE);
-	/* It lives: a slow handshake deserves more than an equal share. */
-	loop_timer_set(c->loop, &c->deadline, c->addr_next < c->addr_count ? left_ms / 2 : left_ms);
-	err = tls_start(&c->tls, c->target->tls, c->fd.fd, c->target->host, c->target->port, why,
-		sizeof(why));
+	conn_set_state(c, CONN_TUNNEL);
+	conn_set_deadline(c);
+	loop_fd_remove(c->loop, &c->fd);
+	cfg = (struct tunnel_cfg){
+		.loop = c->loop,
+		.proxy = conn_proxy(c),
+		.peer = &c->peer,
+		.fd = c->fd.fd,
+		.host = c->target->host,
+		.port = c->target->port,
+		.done = conn_on_tunnel,
+		.user = c,
+	};
+	err = IS_ENABLED(CONFIG_NET_PROXY) ? tunnel_open(&c->tunnel, &cfg) : ERR_UNSUPPORTED;
 	if (err < 0)
-		conn_attempt_failed(c, err, why[0] ? why : NULL);
-	else
-		conn_on_handshake(c);
+		conn_attempt_failed(c, err, NULL);
 }
 
 static int conn_start_attempt(struct conn *c)
@@ -260,20 +357,33 @@ static void conn_try_next(struct conn *c)
 		conn_connect_failed(c, err);
 	}
 	if (!c->last_err) {
-		c->last_err = ERR_TIMEOUT;
-		(void)snprintf(c->why, sizeof(c->why),
-			"no time left to connect after %" PRId64 " ms", c->target->timeout_ms);
+		char why[64];
+
+		(void)snprintf(why, sizeof(why), "no time left to connect after %" PRId64 " ms",
+			c->target->timeout_ms);
+		conn_set_why(c, BEST_NONE, ERR_TIMEOUT, why);
 	}
 	conn_fail(c, c->last_err);
 }
 
+/* Whom the device connects to itself. */
+static const char *conn_host(const struct conn *c)
+{
+	return conn_proxy(c) ? conn_proxy(c)->host : c->target->host;
+}
+
+static uint16_t conn_port(const struct conn *c)
+{
+	return conn_proxy(c) ? conn_proxy(c)->port : c->target->port;
+}
+
 static void conn_fail_resolve(struct conn *c, int err, const char *detail)
 {
-	char host[LOG_SHOW_MAX];
+	char host[LOG_SHOW_MAX], why[CONN_WHY_MAX];
 
-	log_show(host, sizeof(host), c->target->host, strlen(c->target->host));
-	(void)snprintf(
-		c->why, sizeof(c->why), "resolve %.*s: %s", (int)PORT_HOST_MAX, host, detail);
+	log_show(host, sizeof(host), conn_host(c), strlen(conn_host(c)));
+	(void)snprintf(why, sizeof(why), "resolve %.*s: %s", (int)PORT_HOST_MAX, host, detail);
+	conn_set_why(c, BEST_NONE, err, why);
 	conn_fail(c, err);
 }
 
@@ -300,14 +410,14 @@ static void conn_begin(struct conn *c)
 
 	c->start_ms = c->loop->now_ms;
 	c->give_up_ms = c->start_ms + c->target->timeout_ms;
-	c->is_literal = port_addr_parse(&c->addrs[0], c->target->host, c->target->port) == 0;
+	c->is_literal = port_addr_parse(&c->addrs[0], conn_host(c), conn_port(c)) == 0;
 	if (c->is_literal) {
 		c->addr_count = 1;
 		conn_try_next(c);
 		return;
 	}
 	loop_timer_set(c->loop, &c->deadline, c->target->timeout_ms);
-	err = port_resolve_start(&c->resolve, c->target->host, c->target->port);
+	err = port_resolve_start(&c->resolve, conn_host(c), conn_port(c));
 	if (err == 0) {
 		c->fd.fd = c->resolve.fd;
 		c->fd.want = PORT_POLL_IN;
@@ -320,9 +430,9 @@ static void conn_begin(struct conn *c)
 static void conn_on_deadline(struct loop_timer *timer)
 {
 	struct conn *c = timer->user;
-	char why[CONN_WHY_MAX], peer[CONN_PEER_TEXT_MAX];
+	char why[CONN_WHY_MAX], text[CONN_WAY_TEXT_MAX];
 	int64_t waited_ms = c->loop->now_ms - c->start_ms;
-	bool is_tls = c->state == CONN_HANDSHAKE;
+	int best = BEST_CONNECT;
 
 	if (waited_ms > c->target->timeout_ms)
 		waited_ms = c->target->timeout_ms;
@@ -331,13 +441,19 @@ static void conn_on_deadline(struct loop_timer *timer)
 		conn_fail_resolve(c, ERR_TIMEOUT, why);
 		return;
 	}
-	if (is_tls)
+	if (c->state == CONN_HANDSHAKE) {
+		best = BEST_HANDSHAKE;
 		(void)snprintf(why, sizeof(why), "TLS%s: handshake not done within %" PRId64 " ms",
-			conn_peer_text(c, peer, " with ", ""), waited_ms);
-	else
+			conn_way_text(c, text, " with ", ""), waited_ms);
+	} else if (c->state == CONN_TUNNEL) {
+		best = BEST_TUNNEL;
+		(void)snprintf(why, sizeof(why), "no connection to %.*s:%u within %" PRId64 " ms",
+			(int)PORT_HOST_MAX, c->target->host, (unsigned)c->target->port, waited_ms);
+	} else {
 		(void)snprintf(why, sizeof(why), "no answer%s within %" PRId64 " ms",
-			conn_peer_text(c, peer, " from ", ""), waited_ms);
-	conn_keep_why(c, is_tls ? BEST_HANDSHAKE : BEST_CONNECT, ERR_TIMEOUT, why);
+			conn_peer_text(c, text, " from ", ""), waited_ms);
+	}
+	conn_keep_why(c, best, ERR_TIMEOUT, why);
 	conn_drop_socket(c);
 	conn_try_next(c);
 }
@@ -347,13 +463,13 @@ static void conn_on_deadline(struct loop_timer *timer)
 /* Poll tells of an error while nobody reads: the loop would spin on it. */
 static void conn_on_error(struct conn *c)
 {
-	char peer[CONN_PEER_TEXT_MAX];
+	char way[CONN_WAY_TEXT_MAX];
 	int err = port_tcp_result(c->fd.fd);
 
 	if (err >= 0 || err == ERR_AGAIN || err == ERR_NET)
 		err = ERR_CLOSED;
 	(void)snprintf(
-		c->why, sizeof(c->why), "%s%s", conn_peer_text(c, peer, "", ": "), err_text(err));
+		c->why, sizeof(c->why), "%s%s", conn_way_text(c, way, "", ": "), err_text(err));
 	conn_fail(c, err);
 }
 
@@ -426,6 +542,7 @@ static void conn_on_fd(struct loop_fd *fd, int events)
 	case CONN_OPEN:
 		conn_on_open_events(c, events);
 		break;
+	case CONN_TUNNEL: /* the descriptor is the tunnel's to poll */
 	case CONN_CLOSED:
 		break;
 	}
@@ -444,11 +561,11 @@ static void conn_on_step(struct loop_task *task)
 /* A call met the end of the connection: its caller knows, and poll is not to tell for ever. */
 static ssize_t conn_met_error(struct conn *c, ssize_t err, const char *detail)
 {
-	char peer[CONN_PEER_TEXT_MAX];
+	char way[CONN_WAY_TEXT_MAX];
 
 	loop_fd_remove(c->loop, &c->fd);
 	c->last_err = (int)err;
-	(void)snprintf(c->why, sizeof(c->why), "%s%s", conn_peer_text(c, peer, "", ": "),
+	(void)snprintf(c->why, sizeof(c->why), "%s%s", conn_way_text(c, way, "", ": "),
 		detail[0] ? detail : err_text((int)err));
 	return err;
 }

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection as a stream of bytes: name resolution, TCP, and TLS when asked for, under one
- * deadline. It knows nothing of what the bytes mean. Nothing blocks, and nothing is allocated here.
+ * One connection as a stream of bytes: name resolution, TCP, a tunnel through a proxy and TLS when asked
+ * for, under one deadline. It knows nothing of what the bytes mean. Nothing blocks, and nothing is
+ * allocated here.
  *
  * Addresses of a name are tried in turn, each once; the time that is left is shared among those not
  * tried yet, and one that answers by TCP has half of it for its handshake. What is told in the end
  * is the failure of the address that got furthest.
  *
- *	CLOSED -> RESOLVE -> CONNECT -> HANDSHAKE -> OPEN -> CLOSED
- *	               ^        | `-------(plain)-----^
- *	               `--------+---- next address, also from HANDSHAKE
+ *	CLOSED -> RESOLVE -> CONNECT -> TUNNEL -> HANDSHAKE -> OPEN -> CLOSED
+ *	               ^        | `--(directly)--^  |            ^
+ *	               |        |     (plain)-------+------------'
+ *	               `--------+---- next address, also from TUNNEL and HANDSHAKE
  *
- * A literal address passes RESOLVE without asking anybody. Any state goes to CLOSED by
+ * Where a proxy is given, RESOLVE and CONNECT are about the proxy, which resolves the target's name, and TLS
+ * is spoken with the target through it. A literal address passes RESOLVE without asking anybody. Any state goes to CLOSED by
  * conn_close(), or by a failure, which is told by failed(). Callbacks come from the loop, never from
  * within a call of the owner's, who may call conn_close() and conn_open() in any of them.
  */
@@ -26,8 +29,10 @@ enum {
 };
 
 struct conn;
+struct proxy;
 struct tls;
 struct tls_context;
+struct tunnel;
 
 struct conn_ops {
 	/* The connection is open: send and receive. */
@@ -39,7 +44,8 @@ struct conn_ops {
 	/* It could not be opened, or a failure of the transport was met while it was open and
 	 * nobody was in a call that could return it. The connection is closed already. why: one
 	 * line for a person ("certificate of 'CN=x' expired on ..."), no line end; it tells the
-	 * address only where the target's host is a name, for the owner tells the host. */
+	 * address only where the target's host is a name, for the owner tells the host, and the
+	 * proxy without its login. */
 	void (*failed)(struct conn *c, int err, const char *why);
 };
 
@@ -47,8 +53,9 @@ struct conn_target {
 	const char *
 		host; /* name or literal address (IPv6 without brackets); outlives the connection */
 	uint16_t port;
+	const struct proxy *proxy; /* NULL: directly; outlives the connection */
 	struct tls_context *tls; /* NULL: plain */
-	int64_t timeout_ms; /* for all of it: DNS, TCP and TLS */
+	int64_t timeout_ms; /* for all of it: DNS, TCP, proxy and TLS */
 	int64_t user_timeout_ms; /* TCP_USER_TIMEOUT once connected; 0: the system's */
 };
 
@@ -56,6 +63,7 @@ enum conn_state {
 	CONN_CLOSED,
 	CONN_RESOLVE,
 	CONN_CONNECT,
+	CONN_TUNNEL,
 	CONN_HANDSHAKE,
 	CONN_OPEN,
 };
@@ -66,7 +74,9 @@ struct conn {
 	void *user;
 	struct loop *loop;
 	const struct conn_target *target; /* outlives the connection */
-	struct port_addr peer; /* the address in use, from CONNECT on */
+	struct port_addr
+		peer; /* the address in use, from CONNECT on: the proxy's, where there is one */
+	bool is_proxy_failure; /* the last failure was the proxy's, or met on the way to it */
 	/* private */
 	struct loop_fd fd;
 	struct loop_timer deadline;
@@ -75,7 +85,7 @@ struct conn {
 	struct port_addr addrs[PORT_ADDR_MAX];
 	uint8_t addr_count, addr_next;
 	uint8_t best; /* how far the failure in why had got */
-	bool is_literal; /* the target names an address, not a host */
+	bool is_literal; /* the target, or the proxy, is an address and not a name */
 	bool is_read_wanted, is_write_wanted;
 	bool is_recv_on_out, is_send_on_in; /* TLS waits for the other direction */
 	bool is_recv_over; /* an error was met in receiving, not only in sending */
@@ -83,6 +93,7 @@ struct conn {
 	int64_t start_ms, give_up_ms;
 	int last_err;
 	char why[CONN_WHY_MAX];
+	struct tunnel *tunnel; /* in TUNNEL */
 	struct tls *tls; /* in the memory that the tls_context holds: one connection at a time */
 };
 

@@ -25,7 +25,8 @@ enum {
 	HTTP_WHY_MAX = 512, /* bytes of a reason, NUL included */
 	HTTP_URL_MAX = 2048, /* bytes of a URL, NUL included */
 	HTTP_VALIDATOR_MAX = 256, /* bytes of an entity tag or a date, NUL included */
-	HTTP_SOCKET_COUNT = 8, /* sockets of one struct http that are polled at once */
+	HTTP_SOCKET_COUNT =
+		8, /* sockets of one struct http that are polled at once; half as many connections: further requests wait */
 };
 
 struct http;
@@ -73,8 +74,8 @@ struct http_request {
 	int (*body)(struct http_request *r, const uint8_t *p, size_t len);
 	/* From the loop, once. err: 0, and the answer is complete whatever its status; what begin(), read() or body() have
 	 * returned; or ERR_DNS, ERR_REFUSED, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_TLS, ERR_TLS_VERIFY, ERR_CLOSED, ERR_RESET, ERR_NET,
-	 * ERR_HTTP (no HTTP, or a redirect that is not followed), ERR_AUTH (the proxy wants a login), ERR_CONFIG (no URL that could be
-	 * asked), ERR_NOMEM, ERR_NOENT and ERR_ACCESS (the local socket). why: one line for a person that names what was asked ("http://h/x: connection
+	 * ERR_HTTP (no HTTP, or a redirect that is not followed: where none is, answer.status is its own and why says where it points), ERR_AUTH (the proxy wants a login), ERR_CONFIG (no URL that could be
+	 * asked), ERR_NOMEM, ERR_ENTROPY, ERR_NOENT and ERR_ACCESS (the local socket). why: one line for a person that names what was asked ("http://h/x: connection
 	 * refused"), with user and password of no URL in it; "" when err is 0. It may be started again from within. */
 	void (*done)(struct http_request *r, int err, const char *why);
 	void *user;
@@ -94,7 +95,8 @@ int http_reload(struct http *h, char *why, size_t why_cap);
 int http_start(struct http *h, struct http_request *r, char *why, size_t why_cap);
 /* Another limit for a request under way; 0: none. */
 void http_set_rate(struct http_request *r, uint64_t rate_bytes_s);
-/* Ends it without done(). Harmless when it is not under way. */
+/* Ends it without done(). Harmless when it is not under way. It may be called from within any callback of any request, as
+ * all that follows may. */
 void http_stop(struct http_request *r);
 bool http_is_under_way(const struct http_request *r);
 

@@ -17,11 +17,6 @@ enum {
 	/* TLS 1.3 tickets that are looked at in one connection. A server sends one or two; each
 	 * costs a handful of hashes, and thousands of them would be an attack. */
 	TLS_TICKETS_MAX = 32,
-	TLS_ALERT_HANDSHAKE_FAILURE = 40, /* RFC 8446 6 */
-	TLS_ALERT_BAD_CERTIFICATE = 42,
-	TLS_ALERT_PROTOCOL_VERSION = 70,
-	TLS_ALERT_CERTIFICATE_REQUIRED = 116,
-	TLS_ALERT_NO_APPLICATION_PROTOCOL = 120,
 };
 
 /* -- sessions --------------------------------------------------------------------------------- */
@@ -31,7 +26,7 @@ struct tls_session *tls_session_find(struct tls *t)
 	for (size_t i = 0; i < CONFIG_TLS_SESSION_COUNT; i++) {
 		struct tls_session *s = &t->ctx->sessions[i];
 
-		if (s->is_set && s->port == t->port && strcmp(s->host, t->host) == 0)
+		if (s->is_set && s->port == t->port && strcmp(s->host, t->peer.host) == 0)
 			return s;
 	}
 	return NULL;
@@ -76,9 +71,9 @@ void tls_session_keep(struct tls *t)
 		mbedtls_ssl_session_free(&s->session);
 		return;
 	}
-	memcpy(s->host, t->host, sizeof(s->host));
+	memcpy(s->host, t->peer.host, sizeof(s->host));
 	s->port = t->port;
-	s->not_after_s = t->not_after_s;
+	s->not_after_s = t->peer.not_after_s;
 	s->used = ++t->ctx->clock;
 	s->is_set = true;
 }
@@ -95,7 +90,7 @@ static void session_offer(struct tls *t)
 		return;
 	}
 	s->used = ++t->ctx->clock;
-	t->not_after_s = s->not_after_s;
+	t->peer.not_after_s = s->not_after_s;
 	t->is_offered = true;
 }
 
@@ -110,9 +105,9 @@ static void tls_look_for_alert(struct tls *t)
 {
 	uint8_t record[7];
 
-	if (!t->is_done && port_tcp_recv(t->fd, record, sizeof(record)) == sizeof(record) &&
+	if (!t->peer.is_done && port_tcp_recv(t->fd, record, sizeof(record)) == sizeof(record) &&
 		record[0] == MBEDTLS_SSL_MSG_ALERT && record[3] == 0 && record[4] == 2)
-		t->raw_alert = record[6];
+		t->peer.raw_alert = record[6];
 }
 
 static int tls_on_send(void *user, const unsigned char *p, size_t len)
@@ -125,7 +120,7 @@ static int tls_on_send(void *user, const unsigned char *p, size_t len)
 		return (int)n;
 	if (n == ERR_AGAIN)
 		return MBEDTLS_ERR_SSL_WANT_WRITE;
-	t->cause = (int)n;
+	t->peer.cause = (int)n;
 	tls_look_for_alert(t);
 	return MBEDTLS_ERR_NET_SEND_FAILED;
 }
@@ -139,189 +134,17 @@ static int tls_on_recv(void *user, unsigned char *p, size_t len)
 		return (int)n;
 	if (n == ERR_AGAIN)
 		return MBEDTLS_ERR_SSL_WANT_READ;
-	t->cause = (int)n;
+	t->peer.cause = (int)n;
 	return n == ERR_CLOSED ? 0 : MBEDTLS_ERR_NET_RECV_FAILED;
-}
-
-/* -- what went wrong -------------------------------------------------------------------------- */
-
-static const char *alert_text(int alert)
-{
-	switch (alert) {
-	case 10:
-		return "unexpected message";
-	case TLS_ALERT_HANDSHAKE_FAILURE:
-		return "handshake failure, no common cipher or group";
-	case TLS_ALERT_BAD_CERTIFICATE:
-		return "bad certificate";
-	case 43:
-		return "unsupported certificate";
-	case 44:
-		return "certificate revoked";
-	case 45:
-		return "certificate expired";
-	case 46:
-		return "certificate not accepted";
-	case 47:
-		return "illegal parameter";
-	case 48:
-		return "unknown CA";
-	case 49:
-		return "access denied";
-	case 50:
-		return "message could not be decoded";
-	case 51:
-		return "signature or checksum wrong";
-	case TLS_ALERT_PROTOCOL_VERSION:
-		return "protocol version";
-	case 71:
-		return "insufficient security";
-	case 80:
-		return "internal error";
-	case 112:
-		return "unrecognised name";
-	case TLS_ALERT_CERTIFICATE_REQUIRED:
-		return "certificate required";
-	default:
-		return "no known reason";
-	}
-}
-
-static int tls_explain_alert(struct tls *t, char *why, size_t why_cap)
-{
-	const uint8_t *in_msg = t->ssl.MBEDTLS_PRIVATE(in_msg);
-	int alert = t->raw_alert ? t->raw_alert : in_msg ? in_msg[1] : 0;
-	const char *hint = "";
-
-	if (alert == TLS_ALERT_NO_APPLICATION_PROTOCOL) {
-		(void)snprintf(why, why_cap, "%s", err_text(ERR_TLS_ALPN));
-		return ERR_TLS_ALPN;
-	}
-	/* OpenSSL says "handshake failure" for a missing certificate; after the server's own flight
-	 * it is about nothing else. */
-	if (alert == TLS_ALERT_HANDSHAKE_FAILURE && t->is_verified && !t->keys->has_cert)
-		alert = TLS_ALERT_CERTIFICATE_REQUIRED;
-	if (alert >= TLS_ALERT_BAD_CERTIFICATE && alert <= 49)
-		hint = t->keys->has_cert ? ": it is about our certificate"
-					 : ": it may want a client certificate";
-	else if (alert == TLS_ALERT_CERTIFICATE_REQUIRED)
-		hint = ": it wants a client certificate";
-	else if (alert == TLS_ALERT_PROTOCOL_VERSION)
-		hint = IS_ENABLED(CONFIG_TLS_1_3) ? ": it takes neither TLS 1.2 nor 1.3"
-						  : ": it does not take TLS 1.2, and this build "
-						    "has no TLS 1.3";
-	(void)snprintf(why, why_cap, "the server refused with alert %d (%s)%s", alert,
-		alert_text(alert), hint);
-	return alert == TLS_ALERT_CERTIFICATE_REQUIRED || (alert >= 42 && alert <= 49)
-		       ? ERR_TLS_VERIFY
-		       : ERR_TLS;
-}
-
-/* mbedTLS adds the code of a lower module to that of a higher one. */
-static int code_high(int ret)
-{
-	return ret < 0 ? -(-ret & 0xff80) : ret;
-}
-
-static int tls_explain_code(struct tls *t, int ret, char *why, size_t why_cap)
-{
-	const char *what;
-
-	switch (code_high(ret)) {
-	case MBEDTLS_ERR_SSL_ALLOC_FAILED:
-	case MBEDTLS_ERR_X509_ALLOC_FAILED:
-		(void)snprintf(why, why_cap, "%s", err_text(ERR_NOMEM));
-		return ERR_NOMEM;
-	case MBEDTLS_ERR_SSL_INVALID_RECORD:
-	case MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE:
-		what = t->is_done ? "malformed or unexpected TLS record"
-				  : "the answer is not TLS, or not what belongs here (is it http?)";
-		break;
-	case MBEDTLS_ERR_SSL_INVALID_MAC:
-		what = "a record was changed on its way";
-		break;
-	case MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION:
-		what = "the server has no TLS version that this build takes";
-		break;
-	case MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE:
-		what = "no common cipher, group or signature";
-		break;
-	case MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL:
-		(void)snprintf(why, why_cap, "%s", err_text(ERR_TLS_ALPN));
-		return ERR_TLS_ALPN;
-	case MBEDTLS_ERR_X509_UNKNOWN_SIG_ALG:
-	case MBEDTLS_ERR_X509_UNKNOWN_OID:
-		(void)snprintf(why, why_cap,
-			"a certificate of the server is signed in a way that is weak or unknown");
-		return ERR_TLS_VERIFY;
-	case MBEDTLS_ERR_PK_UNKNOWN_NAMED_CURVE:
-	case MBEDTLS_ERR_PK_UNKNOWN_PK_ALG:
-	case MBEDTLS_ERR_SSL_BAD_CERTIFICATE:
-		(void)snprintf(why, why_cap,
-			"a certificate of the server is of a kind that is not supported");
-		return ERR_TLS_VERIFY;
-	default:
-		(void)snprintf(why, why_cap, "TLS failed (-0x%04x)", (unsigned)-ret);
-		return ERR_TLS;
-	}
-	(void)snprintf(why, why_cap, "%s", what);
-	return ERR_TLS;
-}
-
-/* Turns what mbedTLS returned into a code of ours and words. The connection is no use after it. */
-static int tls_failed(struct tls *t, int ret, char *why, size_t why_cap)
-{
-	uint32_t flags = t->is_done ? 0 : mbedtls_ssl_get_verify_result(&t->ssl);
-
-	t->is_broken = true;
-	if (t->raw_alert)
-		return tls_explain_alert(t, why, why_cap);
-	if (t->cause && t->cause != ERR_CLOSED) {
-		(void)snprintf(why, why_cap, "%s", err_text(t->cause));
-		return t->cause;
-	}
-	switch (ret) {
-	case 0:
-	case MBEDTLS_ERR_SSL_CONN_EOF:
-	case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
-		(void)snprintf(why, why_cap, "%s",
-			t->is_done ? err_text(ERR_CLOSED)
-				   : "the server closed the connection during the handshake");
-		return ERR_CLOSED;
-	case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
-		return tls_explain_alert(t, why, why_cap);
-	case MBEDTLS_ERR_SSL_CA_CHAIN_REQUIRED:
-		(void)snprintf(why, why_cap, "no trusted certificates are known (cacert)");
-		return ERR_TLS_VERIFY;
-	default:
-		break;
-	}
-	if (!t->is_done && t->is_verified && !t->why[0] && flags && flags != UINT32_MAX)
-		/* Found after the chain was looked at: what the certificate may be used for. */
-		(void)snprintf(t->why, sizeof(t->why),
-			"the certificate of the server is not meant for a server, or its key is of "
-			"an unknown kind");
-	if (!t->is_done && t->why[0]) {
-		(void)snprintf(why, why_cap, "%s", t->why);
-		return ERR_TLS_VERIFY;
-	}
-	return tls_explain_code(t, ret, why, why_cap);
 }
 
 /* -- a connection ----------------------------------------------------------------------------- */
 
-static void tls_set_host(struct tls *t, const char *host, uint16_t port)
+/* Turns what mbedTLS returned into a code of ours and words. The connection is no use after it. */
+static int tls_failed(struct tls *t, int ret, char *why, size_t why_cap)
 {
-	size_t len = strlen(host);
-
-	t->port = port;
-	t->is_literal = port_addr_parse(&t->literal, host, port) == 0;
-	if (t->is_literal && strchr(host, '%'))
-		len = (size_t)(strchr(host, '%') - host);
-	else if (len > 1 && host[len - 1] == '.')
-		len--;
-	memcpy(t->host, host, len);
-	t->host[len] = '\0';
+	t->is_broken = true;
+	return tls_explain_failure(&t->peer, &t->ssl, ret, why, why_cap);
 }
 
 int tls_start(struct tls **out, struct tls_context *ctx, int fd, const char *host, uint16_t port,
@@ -335,11 +158,11 @@ int tls_start(struct tls **out, struct tls_context *ctx, int fd, const char *hos
 		(void)snprintf(why, why_cap, "a TLS connection is open already");
 		return ERR_BUG;
 	}
-	if (strlen(host) >= sizeof(t->host)) {
+	memset(t, 0, sizeof(*t));
+	if (tls_peer_set(&t->peer, host)) {
 		(void)snprintf(why, why_cap, "the host name is too long");
 		return ERR_LIMIT;
 	}
-	memset(t, 0, sizeof(*t));
 	if (!ctx->keys->has_ca && !ctx->keys->is_unverified) {
 		(void)snprintf(why, why_cap, "no trusted certificates are known (cacert)");
 		return ERR_TLS_VERIFY;
@@ -348,20 +171,20 @@ int tls_start(struct tls **out, struct tls_context *ctx, int fd, const char *hos
 	t->keys = ctx->keys;
 	t->fd = fd;
 	t->want = PORT_POLL_OUT;
-	t->not_after_s = INT64_MAX;
-	tls_set_host(t, host, port);
+	t->peer.has_cert = t->keys->has_cert;
+	t->port = port;
 	mbedtls_ssl_init(&t->ssl);
 	ctx->is_in_use = true;
 	ret = mbedtls_ssl_setup(&t->ssl, &t->keys->conf);
 	/* A literal is no server name (RFC 6066 3). tls_verify() looks for it by itself. */
 	if (!ret)
-		ret = mbedtls_ssl_set_hostname(&t->ssl, t->is_literal ? NULL : t->host);
+		ret = mbedtls_ssl_set_hostname(&t->ssl, t->peer.is_literal ? NULL : t->peer.host);
 	if (ret) {
 		ret = tls_failed(t, ret, why, why_cap);
 		tls_end(t);
 		return ret;
 	}
-	mbedtls_ssl_set_verify(&t->ssl, tls_verify, t);
+	mbedtls_ssl_set_verify(&t->ssl, tls_verify, &t->peer);
 	mbedtls_ssl_set_bio(&t->ssl, t, tls_on_send, tls_on_recv, NULL);
 	session_offer(t);
 	*out = t;
@@ -383,7 +206,7 @@ static bool tls_is_waiting(struct tls *t, int ret)
 static int tls_check_peer(struct tls *t, char *why, size_t why_cap)
 {
 	/* The last of several locks: whoever was neither looked at nor known from before is nobody. */
-	if (!t->keys->is_unverified && !t->is_verified && !t->is_offered) {
+	if (!t->keys->is_unverified && !t->peer.is_verified && !t->is_offered) {
 		(void)snprintf(why, why_cap, "the server showed no certificate");
 		return ERR_TLS_VERIFY;
 	}
@@ -412,7 +235,7 @@ int tls_handshake(struct tls *t, char *why, size_t why_cap)
 		t->is_broken = true;
 		return err;
 	}
-	t->is_done = true;
+	t->peer.is_done = true;
 	/* TLS 1.3 brings its tickets later, among the data. */
 	if (mbedtls_ssl_get_version_number(&t->ssl) == MBEDTLS_SSL_VERSION_TLS1_2)
 		tls_session_keep(t);
@@ -423,7 +246,7 @@ ssize_t tls_recv(struct tls *t, void *dst, size_t len, char *why, size_t why_cap
 {
 	int ret;
 
-	if (!t->is_done || t->is_broken)
+	if (!t->peer.is_done || t->is_broken)
 		return ERR_BUG;
 	for (;;) {
 		ret = mbedtls_ssl_read(&t->ssl, dst, len < TLS_RECORD_MAX ? len : TLS_RECORD_MAX);
@@ -450,7 +273,7 @@ ssize_t tls_send(struct tls *t, const void *src, size_t len, char *why, size_t w
 {
 	int max_len, ret;
 
-	if (!t->is_done || t->is_broken || len < t->pending_len)
+	if (!t->peer.is_done || t->is_broken || len < t->pending_len)
 		return ERR_BUG;
 	max_len = mbedtls_ssl_get_max_out_record_payload(&t->ssl);
 	if (max_len < 0)
@@ -505,10 +328,10 @@ void tls_end(struct tls *t)
 		return;
 	ctx = t->ctx;
 	/* One attempt: who closes does not wait, and the peer knows by the end of TCP. */
-	if (t->is_done && !t->is_broken && !t->pending_len)
+	if (t->peer.is_done && !t->is_broken && !t->pending_len)
 		(void)mbedtls_ssl_close_notify(&t->ssl);
 	/* A session with which no handshake came to its end may be why. */
-	if (t->is_offered && !t->is_done) {
+	if (t->is_offered && !t->peer.is_done) {
 		struct tls_session *s = tls_session_find(t);
 
 		if (s)
@@ -525,13 +348,14 @@ void tls_end(struct tls *t)
 
 const char *tls_describe(const struct tls *t, char *dst, size_t cap)
 {
-	if (!t || !t->is_done)
+	if (!t || !t->peer.is_done)
 		(void)snprintf(dst, cap, "%s", "");
 	else
 		(void)snprintf(dst, cap, "%s %s%s", mbedtls_ssl_get_version(&t->ssl),
 			mbedtls_ssl_get_ciphersuite(&t->ssl),
-			t->is_offered && !t->is_verified && !t->keys->is_unverified ? ", resumed"
-										    : "");
+			t->is_offered && !t->peer.is_verified && !t->keys->is_unverified
+				? ", resumed"
+				: "");
 	return dst;
 }
 

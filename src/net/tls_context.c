@@ -246,14 +246,8 @@ static const int tls_ciphers[] = {
 
 static const char *tls_alpn[] = {"h2", NULL};
 
-static int conf_set_up(struct tls_keys *k, int *cause)
+int tls_conf_set_up(mbedtls_ssl_config *conf, struct tls_keys *k, int *cause)
 {
-	mbedtls_ssl_config *conf = &k->conf;
-	int ret = mbedtls_ssl_config_defaults(conf, MBEDTLS_SSL_IS_CLIENT,
-		MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
-
-	if (ret)
-		return ret;
 	mbedtls_ssl_conf_min_tls_version(conf, MBEDTLS_SSL_VERSION_TLS1_2);
 	if (!IS_ENABLED(CONFIG_TLS_1_3))
 		mbedtls_ssl_conf_max_tls_version(conf, MBEDTLS_SSL_VERSION_TLS1_2);
@@ -264,6 +258,19 @@ static int conf_set_up(struct tls_keys *k, int *cause)
 	if (k->has_ca)
 		mbedtls_ssl_conf_ca_chain(conf, &k->ca, NULL);
 	adapt_conf_rng(conf, cause);
+	return k->has_cert ? mbedtls_ssl_conf_own_cert(conf, &k->cert, &k->key) : 0;
+}
+
+static int conf_set_up(struct tls_keys *k, int *cause)
+{
+	mbedtls_ssl_config *conf = &k->conf;
+	int ret = mbedtls_ssl_config_defaults(conf, MBEDTLS_SSL_IS_CLIENT,
+		MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
+
+	if (!ret)
+		ret = tls_conf_set_up(conf, k, cause);
+	if (ret)
+		return ret;
 #if defined(MBEDTLS_SSL_SESSION_TICKETS)
 	mbedtls_ssl_conf_session_tickets(conf, MBEDTLS_SSL_SESSION_TICKETS_ENABLED);
 #if defined(MBEDTLS_SSL_PROTO_TLS1_3)
@@ -271,10 +278,7 @@ static int conf_set_up(struct tls_keys *k, int *cause)
 		conf, MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_ENABLED);
 #endif
 #endif
-	ret = mbedtls_ssl_conf_alpn_protocols(conf, tls_alpn);
-	if (!ret && k->has_cert)
-		ret = mbedtls_ssl_conf_own_cert(conf, &k->cert, &k->key);
-	return ret;
+	return mbedtls_ssl_conf_alpn_protocols(conf, tls_alpn);
 }
 
 void tls_keys_free(struct tls_keys *k)
@@ -333,7 +337,7 @@ int tls_context_load(
 	}
 #endif
 	if (!err)
-		err = keys_load(k, files, &ctx->conn.cause, why, why_cap);
+		err = keys_load(k, files, &ctx->conn.peer.cause, why, why_cap);
 	if (err) {
 		tls_keys_free(k);
 		if (!*out)

@@ -11,6 +11,7 @@
 
 #include "net/conn.h"
 #include "net/tls.h"
+#include "net/tls_peer.h"
 #include "port/port.h"
 
 enum { TLS_SUBJECT_MAX = 160 }; /* bytes of a certificate's subject that are shown, NUL included */
@@ -22,6 +23,11 @@ struct tls_keys {
 	mbedtls_pk_context key;
 	bool has_ca, has_cert, is_unverified;
 	int ca_unusable; /* certificates in the bundle that mbedTLS cannot use */
+	int cause; /* of libcurl's connections: ERR_ENTROPY when there were no random numbers */
+	const void
+		*failed_ssl; /* the connection of libcurl's that failed last after its handshake */
+	int failed_ret;
+	uint8_t failed_alert; /* 0: it was none */
 	bool is_replaced; /* the context has newer ones: the connection frees these */
 };
 
@@ -41,20 +47,13 @@ struct tls {
 	struct tls_keys *keys;
 	int fd;
 	int want;
-	int cause; /* the port's error beneath mbedTLS's, 0 when there was none */
 	size_t pending_len; /* bytes in a record that tls_send() could not send whole */
 	bool is_out_whole; /* all that mbedTLS wanted to send was taken */
-	char host[PORT_HOST_MAX]; /* without the root's dot; a literal without its scope */
 	uint16_t port;
-	bool is_literal;
-	struct port_addr literal;
-	bool is_done, is_broken;
+	bool is_broken;
 	bool is_offered; /* a session was offered to the server */
-	bool is_verified; /* certificates were shown and looked at, so it was not resumed */
-	uint8_t raw_alert; /* read past mbedTLS, 0 when there was none */
 	unsigned tickets;
-	int64_t not_after_s;
-	char why[CONN_WHY_MAX]; /* of verification */
+	struct tls_peer peer;
 };
 
 struct tls_context {
@@ -84,11 +83,16 @@ char *tls_date(char dst[16], int64_t s);
 /* The subject of a certificate, fit to be shown: "CN=server". */
 char *tls_subject(char dst[TLS_SUBJECT_MAX], const mbedtls_x509_name *name);
 
-/* mbedTLS's verification callback; user is the struct tls. */
+/* mbedTLS's verification callback; user is the struct tls_peer. */
 int tls_verify(void *user, mbedtls_x509_crt *crt, int depth, uint32_t *flags);
 
-/* Says in t->why what is wrong with crt, when nothing is said there yet. */
-void tls_explain(struct tls *t, const mbedtls_x509_crt *crt, int depth, uint32_t flags);
+/* Turns what mbedTLS returned into a code of ours and words. The connection is no use after it. ssl may be NULL when p->is_done. */
+int tls_explain_failure(
+	struct tls_peer *p, const mbedtls_ssl_context *ssl, int ret, char *why, size_t why_cap);
+
+/* Sets up what all connections have in common: versions, ciphers, certificates, random numbers. 0 or an error of mbedTLS. *cause, which
+ * lives as long as conf, receives ERR_ENTROPY when there are no random numbers. */
+int tls_conf_set_up(mbedtls_ssl_config *conf, struct tls_keys *k, int *cause);
 
 void tls_keys_free(struct tls_keys *k);
 

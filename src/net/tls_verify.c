@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/log.h"
 #include "base/version.h"
 
@@ -97,23 +98,41 @@ static bool is_dns_match(const char *host, const uint8_t *san, size_t len)
 	return len - 1 == strlen(dot) && is_same_text(dot, san + 1, len - 1);
 }
 
-static bool is_name_in(const struct tls *t, const mbedtls_x509_crt *crt)
+static bool is_name_in(const struct tls_peer *p, const mbedtls_x509_crt *crt)
 {
-	size_t ip_len = t->literal.is_v6 ? 16 : 4;
+	size_t ip_len = p->literal.is_v6 ? 16 : 4;
 
 	for (const mbedtls_x509_sequence *s = &crt->subject_alt_names; s; s = s->next) {
 		int kind = s->buf.tag & SAN_TAG_MASK;
 
 		if (!s->buf.p)
 			continue;
-		if (t->is_literal && kind == SAN_IP && s->buf.len == ip_len &&
-			memcmp(s->buf.p, t->literal.ip, ip_len) == 0)
+		if (p->is_literal && kind == SAN_IP && s->buf.len == ip_len &&
+			memcmp(s->buf.p, p->literal.ip, ip_len) == 0)
 			return true;
-		if (!t->is_literal && kind == SAN_DNS &&
-			is_dns_match(t->host, s->buf.p, s->buf.len))
+		if (!p->is_literal && kind == SAN_DNS &&
+			is_dns_match(p->host, s->buf.p, s->buf.len))
 			return true;
 	}
 	return false;
+}
+
+int tls_peer_set(struct tls_peer *p, const char *host)
+{
+	size_t len = strlen(host);
+
+	memset(p, 0, sizeof(*p));
+	p->not_after_s = INT64_MAX;
+	if (len >= sizeof(p->host))
+		return ERR_LIMIT;
+	p->is_literal = port_addr_parse(&p->literal, host, 0) == 0;
+	if (p->is_literal && strchr(host, '%'))
+		len = (size_t)(strchr(host, '%') - host);
+	else if (len > 1 && host[len - 1] == '.')
+		len--;
+	memcpy(p->host, host, len);
+	p->host[len] = '\0';
+	return 0;
 }
 
 /* -- words ------------------------------------------------------------------------------------ */
@@ -197,17 +216,17 @@ static const char *words_of_clock(char *dst, size_t cap)
 	return dst;
 }
 
-void tls_explain(struct tls *t, const mbedtls_x509_crt *crt, int depth, uint32_t flags)
+static void tls_explain(struct tls_peer *p, const mbedtls_x509_crt *crt, int depth, uint32_t flags)
 {
-	struct words w = {.dst = t->why, .cap = sizeof(t->why)};
+	struct words w = {.dst = p->why, .cap = sizeof(p->why)};
 	char name[TLS_SUBJECT_MAX], date[16], clock[128], at[24] = "";
 	bool is_self_signed;
 
-	if (t->why[0])
+	if (p->why[0])
 		return;
 	if (flags == MBEDTLS_X509_BADCERT_CN_MISMATCH) {
-		words_add(&w, t->is_literal ? "the address '" : "the name '");
-		words_add(&w, log_show(name, sizeof(name), t->host, strlen(t->host)));
+		words_add(&w, p->is_literal ? "the address '" : "the name '");
+		words_add(&w, log_show(name, sizeof(name), p->host, strlen(p->host)));
 		words_add(&w, "' is not in the certificate (");
 		words_add_names(&w, crt);
 		words_add(&w, ")");
@@ -251,14 +270,14 @@ void tls_explain(struct tls *t, const mbedtls_x509_crt *crt, int depth, uint32_t
 /* Called for each certificate of the chain, the server's own (depth 0) last. */
 int tls_verify(void *user, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 {
-	struct tls *t = user;
+	struct tls_peer *p = user;
 	int64_t now_s = tls_now_s();
 	int64_t not_after_s = tls_time_s(&crt->valid_to);
 
-	t->is_verified = true;
+	p->is_verified = true;
 	if (!crt->raw.p) {
 		/* mbedTLS passes over what it cannot parse, in case it is not needed. It is. */
-		(void)snprintf(t->why, sizeof(t->why),
+		(void)snprintf(p->why, sizeof(p->why),
 			"a certificate of the server is signed in a way that is weak or unknown");
 		*flags |= MBEDTLS_X509_BADCERT_BAD_MD;
 		return 0;
@@ -269,11 +288,11 @@ int tls_verify(void *user, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 		*flags |= MBEDTLS_X509_BADCERT_EXPIRED;
 	if (now_s < tls_time_s(&crt->valid_from))
 		*flags |= MBEDTLS_X509_BADCERT_FUTURE;
-	if (depth == 0 && !is_name_in(t, crt))
+	if (depth == 0 && !is_name_in(p, crt))
 		*flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
-	if (not_after_s < t->not_after_s)
-		t->not_after_s = not_after_s;
+	if (not_after_s < p->not_after_s)
+		p->not_after_s = not_after_s;
 	if (*flags)
-		tls_explain(t, crt, depth, *flags);
+		tls_explain(p, crt, depth, *flags);
 	return 0;
 }

@@ -5,7 +5,7 @@ Each listens on a port of its own, told on standard output as "NAME PORT"; "." e
 sends one line about the connection, then echoes. Options: 1.2 and 1.3 (that version alone), noalpn,
 http11, client (a client certificate is required), dribble (bytes leave one at a time), weak
 (whatever OpenSSL takes), small (small buffers of the socket), v6, mute (accepts and never answers), plain (answers as an HTTP/1.1 server
-without TLS), bye (closes after the line).
+without TLS), bye (closes after the line), http (answers one request with that line, or a redirect to http).
 """
 
 import socket
@@ -75,6 +75,13 @@ class Peer:
         cert = self.tls.getpeercert() or {}
         who = dict(pair[0] for pair in cert.get("subject", ())).get("commonName")
         line = f"{self.tls.version()} reused={int(self.tls.session_reused)} sni={self.tls.asked} client={who}\n"
+        if "http" in self.options:
+            asked = b""
+            while b"\r\n\r\n" not in asked:
+                asked += self.call(self.tls.read, 65536)
+            head = "302 F\r\nLocation: http://127.0.0.1/" if b" /to-http " in asked else "200 OK"
+            self.call(self.tls.write, f"HTTP/1.1 {head}\r\nContent-Length: {len(line)}\r\n\r\n{line}".encode())
+            return
         self.call(self.tls.write, line.encode())
         if "bye" in self.options:
             return
@@ -97,9 +104,21 @@ def talk(sock, ctx, options):
         else:
             Peer(sock, ctx, options).serve()
     except (OSError, EOFError):
-        pass
+        if "http" in options:
+            linger(sock)
     finally:
         sock.close()
+
+
+def linger(sock):
+    """What was sent last arrives although the peer has sent what nobody reads."""
+    try:
+        sock.settimeout(2)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(65536):
+            pass
+    except OSError:
+        pass
 
 
 def listen(sock, ctx, options):
