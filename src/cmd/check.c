@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/heap.h"
 #include "base/json.h"
+#include "base/kconfig.h"
 #include "base/log.h"
 #include "cmd/check.h"
 #include "cmd/client.h"
@@ -22,7 +23,7 @@
 
 enum {
 	CHECK_JSON_MAX = CHECK_TEXT_MAX * 4,
-	CHECK_FINDING_MAX = 3 * CONFIG_CONF_ENDPOINT_COUNT + 5 * CONFIG_CONF_WATCH_COUNT + 24,
+	CHECK_FINDING_MAX = 4 * CONFIG_CONF_ENDPOINT_COUNT + 5 * CONFIG_CONF_WATCH_COUNT + 24,
 };
 
 struct finding {
@@ -169,9 +170,27 @@ static const char *advice_for(int err)
 	}
 }
 
+/* Where it was the proxy's failure, or met on the way to it. */
+static const char *advice_for_proxy(int err)
+{
+	switch (err) {
+	case ERR_DNS:
+		return "check the proxy's name, and the device's DNS";
+	case ERR_AUTH:
+		return "check user and password of the proxy";
+	case ERR_HTTP:
+		return "check the proxy's port, and http:// against socks5h://";
+	default:
+		return "check the proxy's host and port, and that it lets connections to this endpoint "
+		       "through; no-proxy leads past it";
+	}
+}
+
 static void check_next_endpoint(void)
 {
 	const struct conf *conf = cmd->client.conf;
+	const struct proxy *proxy;
+	char text[PROXY_TEXT_MAX];
 
 	if (cmd->endpoint == cmd->client.endpoint_count) {
 		loop_stop(&cmd->client.loop);
@@ -185,6 +204,10 @@ static void check_next_endpoint(void)
 		conf->dial_timeout_ms +
 			conf->command_timeout_ms * (int64_t)(4 + conf->watch_count));
 	etcd_session_open(&cmd->session, &cmd->client.endpoints[cmd->endpoint++]);
+	proxy = etcd_session_proxy(&cmd->session);
+	if (IS_ENABLED(CONFIG_NET_PROXY) && proxy)
+		check_find(FINDING_INFO, cmd->about, NULL, "through proxy %s",
+			proxy_format(text, proxy));
 }
 
 static void on_deadline(struct loop_timer *timer)
@@ -341,8 +364,11 @@ static void on_ready(struct etcd_session *s)
 
 static void on_down(struct etcd_session *s, int err, const char *why)
 {
-	(void)s;
-	check_find(FINDING_DEAD, cmd->about, advice_for(err), "%s", why);
+	check_find(FINDING_DEAD, cmd->about,
+		IS_ENABLED(CONFIG_NET_PROXY) && s->channel.conn.is_proxy_failure
+			? advice_for_proxy(err)
+			: advice_for(err),
+		"%s", why);
 	check_next_endpoint();
 }
 

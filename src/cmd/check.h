@@ -27,4 +27,10 @@ void check_find(enum check_level level, const char *about, const char *advice, c
 /* Everything that needs no network: files, folders and programs. */
 void check_local(struct client *c);
 
+/* The same of a watch with post or fetch, but that a connection is made to a service. */
+void check_http(struct client *c, const struct conf_watch *w, const char *about);
+
+/* What there is to say of certificates. */
+void check_certificates(const struct tls_context *tls, const char *about);
+
 #endif

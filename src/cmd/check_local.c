@@ -45,14 +45,14 @@ static void check_config(const struct conf *conf)
 	}
 }
 
-static void check_certificates(const struct tls_context *tls)
+void check_certificates(const struct tls_context *tls, const char *about)
 {
 	char what[CHECK_TEXT_MAX];
 	bool is_error;
 
 	for (unsigned i = 0;
 		tls_context_finding(tls, i, port_wall_s(), &is_error, what, sizeof(what)); i++)
-		check_find(is_error ? FINDING_ERROR : FINDING_WARNING, "certificates",
+		check_find(is_error ? FINDING_ERROR : FINDING_WARNING, about,
 			is_error ? "install a valid one" : "renew it in time", "%s", what);
 }
 
@@ -138,7 +138,7 @@ static void check_control(const char *path)
 
 /* -- sinks ------------------------------------------------------------------------------------ */
 
-static const char *advice_for_mirror(int err)
+static const char *advice_for_folder(int err)
 {
 	switch (err) {
 	case ERR_CONFIG:
@@ -156,8 +156,8 @@ static const char *advice_for_mirror(int err)
 	}
 }
 
-/* The process that holds a mirror; 0: nobody, or not known. */
-static int64_t mirror_holder(const char *path)
+/* The process that holds a mirror or what is fetched into; 0: nobody, or not known. */
+static int64_t folder_holder(const char *path)
 {
 	int dir = port_dir_open(path, 0);
 	int64_t pid = dir < 0 ? 0 : port_fd_lock_holder(dir);
@@ -179,7 +179,7 @@ static void check_mirror(struct client *c, const struct conf_watch *w, const cha
 		return;
 	}
 	err = mirror_check(&cfg, why, sizeof(why));
-	holder = err ? 0 : mirror_holder(w->mirror);
+	holder = err ? 0 : folder_holder(w->mirror);
 	if (holder > 0)
 		check_find(FINDING_INFO, about, NULL,
 			"mirror %s is in use by process %" PRId64 ", the agent that runs",
@@ -188,7 +188,34 @@ static void check_mirror(struct client *c, const struct conf_watch *w, const cha
 		check_find(FINDING_INFO, about, NULL, "mirror %s can be kept", w->mirror);
 	else
 		check_find(err == ERR_CONFIG ? FINDING_CONFIG : FINDING_ERROR, about,
-			advice_for_mirror(err), "%s", why);
+			advice_for_folder(err), "%s", why);
+}
+
+static void check_fetch(struct client *c, const struct conf_watch *w, const char *about)
+{
+	char why[CHECK_TEXT_MAX / 2];
+	struct fetch_cfg cfg;
+	int64_t holder;
+	int err;
+
+	if (client_fetch_cfg(c, c->conf, w, NULL, &cfg)) {
+		check_find(FINDING_CONFIG, about, "name a user, and a group, of this system", "%s",
+			c->conf->why);
+		return;
+	}
+	err = fetch_check(&cfg, why, sizeof(why));
+	holder = err ? 0 : folder_holder(w->fetch);
+	if (holder > 0)
+		check_find(FINDING_INFO, about, NULL,
+			"fetch %s is in use by process %" PRId64 ", the agent that runs", w->fetch,
+			holder);
+	else if (!err)
+		check_find(FINDING_INFO, about, NULL, "fetch %s can be kept", w->fetch);
+	else
+		check_find(err == ERR_CONFIG ? FINDING_CONFIG : FINDING_ERROR, about,
+			err == ERR_CONFIG ? "install the public key, as PEM with P-256"
+					  : advice_for_folder(err),
+			"%s", why);
 }
 
 static void check_hook(const struct conf_watch *w, const char *about)
@@ -239,10 +266,14 @@ static void check_sinks(struct client *c)
 		}
 		if (IS_ENABLED(CONFIG_SINK_MIRROR) && w->mirror)
 			check_mirror(c, w, about);
+		if (IS_ENABLED(CONFIG_SINK_FETCH) && w->fetch)
+			check_fetch(c, w, about);
 		if (IS_ENABLED(CONFIG_SINK_HOOK) && w->exec)
 			check_hook(w, about);
 		if (w->print)
 			check_print(w, about);
+		if (IS_ENABLED(CONFIG_NET_HTTP) && (w->post || w->fetch))
+			check_http(c, w, about);
 	}
 }
 
@@ -253,7 +284,7 @@ void check_local(struct client *c)
 
 	check_config(conf);
 	if (c->session.tls)
-		check_certificates(c->session.tls);
+		check_certificates(c->session.tls, "certificates");
 	journal = heap_calloc(1, sizeof(*journal));
 	if (journal)
 		check_state(conf, journal, c->loop.now_ms);

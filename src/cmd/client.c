@@ -21,6 +21,14 @@ struct client_host {
 	char name[];
 };
 
+/* A proxy that a connection may point to. */
+struct client_proxy {
+	struct client_proxy *next;
+	struct proxy proxy;
+	size_t len;
+	char text[]; /* host, user and password */
+};
+
 static ssize_t client_password(void *arg, char *dst, size_t cap, char *why, size_t why_cap)
 {
 	const struct conf *conf = arg;
@@ -77,6 +85,75 @@ static const char *client_host(struct client *c, const char *name)
 	return h->name;
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static const char *text_take(char **at, const char *text)
+{
+	size_t len = text ? strlen(text) + 1 : 0;
+	char *dst = *at;
+
+	if (!text)
+		return NULL;
+	memcpy(dst, text, len);
+	*at += len;
+	return dst;
+}
+
+/* Like host names, proxies outlive the connections through them, and none is given back. 0 or ERR_NOMEM; *out is NULL where
+ * there is none. */
+static int client_proxy(struct client *c, const struct conf_proxy *wanted, const struct proxy **out)
+{
+	enum proxy_kind kind = wanted->is_socks ? PROXY_SOCKS5H : PROXY_HTTP;
+	struct client_proxy *p;
+	size_t len;
+	char *at;
+
+	*out = NULL;
+	if (!wanted->host)
+		return 0;
+	for (p = c->known_proxies; p; p = p->next) {
+		*out = &p->proxy;
+		if (p->proxy.kind == kind && p->proxy.port == wanted->port &&
+			is_same_text(p->proxy.host, wanted->host) &&
+			is_same_text(p->proxy.user, wanted->user) &&
+			is_same_text(p->proxy.password, wanted->password))
+			return 0;
+	}
+	len = strlen(wanted->host) + 1;
+	if (wanted->user)
+		len += strlen(wanted->user) + 1 + strlen(wanted->password) + 1;
+	p = heap_calloc(1, sizeof(*p) + len);
+	*out = NULL;
+	if (!p)
+		return ERR_NOMEM;
+	at = p->text;
+	p->len = len;
+	p->proxy.kind = kind;
+	p->proxy.port = wanted->port;
+	p->proxy.host = text_take(&at, wanted->host);
+	p->proxy.user = text_take(&at, wanted->user);
+	p->proxy.password = text_take(&at, wanted->password);
+	p->next = c->known_proxies;
+	c->known_proxies = p;
+	*out = &p->proxy;
+	return 0;
+}
+
+static int client_proxies(struct client *c, const struct conf *conf, struct proxy_set *set)
+{
+	*set = (struct proxy_set){.no_proxy = conf->no_proxy};
+	if (!IS_ENABLED(CONFIG_NET_PROXY))
+		return 0;
+	if (client_proxy(c, &conf->proxy, &set->configured) ||
+		client_proxy(c, &conf->https_proxy, &set->https) ||
+		client_proxy(c, &conf->http_proxy, &set->http))
+		return ERR_NOMEM;
+	return 0;
+}
+
 /* 0, or an error with conf->why. */
 static int client_load(struct client *c, struct conf *conf)
 {
@@ -86,9 +163,12 @@ static int client_load(struct client *c, struct conf *conf)
 		.key = conf->key,
 		.is_unverified = conf->is_insecure,
 	};
+	struct proxy_set proxies;
 	char why[CONN_WHY_MAX];
 	int err = 0;
 
+	if (client_proxies(c, conf, &proxies))
+		return conf_refuse(conf, "proxy", "%s", err_text(ERR_NOMEM));
 	for (size_t i = 0; i < conf->endpoint_count; i++) {
 		if (!client_host(c, conf->endpoints[i].host))
 			return conf_refuse(conf, "endpoints", "%s", err_text(ERR_NOMEM));
@@ -100,6 +180,7 @@ static int client_load(struct client *c, struct conf *conf)
 		return err;
 	}
 	c->conf = conf;
+	c->proxies = proxies;
 	for (size_t i = 0; i < conf->endpoint_count; i++)
 		c->endpoints[i] = (struct etcd_endpoint){client_host(c, conf->endpoints[i].host),
 			conf->endpoints[i].port, conf->endpoints[i].is_tls};
@@ -112,6 +193,7 @@ static int client_load(struct client *c, struct conf *conf)
 		.user = conf->user,
 		.password = client_password,
 		.password_arg = conf,
+		.proxies = &c->proxies,
 		.tls = c->session.tls,
 	};
 	return 0;
@@ -197,9 +279,12 @@ int client_check_build(struct conf *conf, const struct conf_watch *w)
 	if (w->fetch && !IS_ENABLED(CONFIG_SINK_FETCH))
 		return conf_refuse_watch(
 			conf, w, "fetch", NULL, "is not part of this build (SINK_FETCH)");
+	if ((w->http_cacert || w->http_cert) && !IS_ENABLED(CONFIG_NET_TLS))
+		return conf_refuse_watch(conf, w, w->http_cacert ? "http-cacert" : "http-cert",
+			NULL, "is not part of this build (NET_TLS)");
 	if (w->fetch_pubkey && !IS_ENABLED(CONFIG_FETCH_SIGNATURE))
-		return conf_refuse_watch(
-			conf, w, "fetch-pubkey", NULL, "is not part of this build (FETCH_SIGNATURE)");
+		return conf_refuse_watch(conf, w, "fetch-pubkey", NULL,
+			"is not part of this build (FETCH_SIGNATURE)");
 	return 0;
 }
 
@@ -238,6 +323,13 @@ void client_free(struct client *c)
 
 		heap_free(c->hosts);
 		c->hosts = next;
+	}
+	while (c->known_proxies) {
+		struct client_proxy *next = c->known_proxies->next;
+
+		wipe(c->known_proxies->text, c->known_proxies->len);
+		heap_free(c->known_proxies);
+		c->known_proxies = next;
 	}
 }
 

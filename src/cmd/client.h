@@ -10,6 +10,8 @@
 #include "conf/conf.h"
 #include "etcd/range.h"
 #include "etcd/session.h"
+#include "net/http.h"
+#include "sink/fetch.h"
 #include "sink/mirror.h"
 #include "sync/agent.h"
 
@@ -19,12 +21,14 @@ struct client {
 	struct etcd_session_cfg session;
 	struct etcd_endpoint endpoints[CONFIG_CONF_ENDPOINT_COUNT];
 	size_t endpoint_count;
+	struct proxy_set proxies; /* as conf says */
 	/* Called with a set of enum port_signal; set by the command before client_open_signals(). */
 	void (*on_signals)(struct client *c, int signals);
 	void *user;
 	/* private */
 	struct loop_fd signal_fd;
 	struct client_host *hosts;
+	struct client_proxy *known_proxies;
 };
 
 /* 0, or the exit status after a line that says what is wrong. */
@@ -33,7 +37,7 @@ int client_init(struct client *c, struct conf *conf);
 int client_open_signals(struct client *c);
 
 /*
- * SIGHUP: takes over the endpoints, the login and the certificates of conf, which may be the one at
+ * SIGHUP: takes over the endpoints, the proxies, the login and the certificates of conf, which may be the one at
  * hand or another that outlives it, and reads the certificates again. All or nothing: 0; or
  * ERR_CONFIG, and conf->why says what is wrong.
  */
@@ -48,6 +52,18 @@ int client_check_build(struct conf *conf, const struct conf_watch *w);
 /* Of a section with a mirror, which cfg points into: 0, or ERR_CONFIG with conf->why: its owner is not known. */
 int client_mirror_cfg(
 	struct client *c, struct conf *conf, const struct conf_watch *w, struct mirror_cfg *cfg);
+
+/* The certificates that a section with post or fetch trusts; NULL: it has none. */
+const char *client_http_cacert(const struct conf *conf, const struct conf_watch *w);
+/* What its requests are made with: points into c and w, and to cacert. */
+void client_http_cfg(
+	struct client *c, const struct conf_watch *w, const char *cacert, struct http_cfg *cfg);
+/* Whether its URL and its certificates could be used: 0, or ERR_CONFIG with conf->why. */
+int client_check_http(struct client *c, struct conf *conf, const struct conf_watch *w);
+
+/* Of a section with fetch, which cfg points into, and to cacert: 0, or ERR_CONFIG with conf->why: its owner is not known. */
+int client_fetch_cfg(struct client *c, struct conf *conf, const struct conf_watch *w,
+	const char *cacert, struct fetch_cfg *cfg);
 
 void client_free(struct client *c);
 

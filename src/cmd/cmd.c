@@ -36,6 +36,7 @@ int cmd_tell(int status, const char *fmt, ...)
 	if (at > sizeof(line) - 2)
 		at = sizeof(line) - 2;
 	line[at++] = '\n';
+	log_before();
 	port_stderr_write(line, at);
 	return status;
 }

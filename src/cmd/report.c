@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/version.h"
 #include "cmd/report_facts.h"
+#include "cmd/report_fetch.h"
 
 /* How long the texts may be, one try after the other. */
 static const size_t text_sizes[] = {LOG_SHOW_MAX, 64, 24};
@@ -121,6 +122,7 @@ struct report_writer {
 	const struct report *r;
 	struct json json;
 	size_t text_size;
+	size_t fetch_left; /* more downloads that may be listed */
 };
 
 static void put_shown(struct report_writer *o, const char *name, const void *text, size_t len)
@@ -194,6 +196,35 @@ static void put_agent(struct report_writer *o)
 	json_object_end(j);
 }
 
+static void put_fetch(struct report_writer *o, const struct fetch_progress *p)
+{
+	struct json *j = &o->json;
+
+	json_object_begin(j);
+	put_text(o, "key", p->key);
+	put_text(o, "name", p->name[0] ? p->name : NULL);
+	json_member_string(j, "state", p->state);
+	json_member_uint(j, "bytes", p->bytes);
+	put_known(o, "size", (int64_t)p->size, p->size > 0);
+	json_member_uint(j, "rate", p->rate_bytes_s);
+	put_known(o, "eta_s", p->eta_s, p->eta_s >= 0);
+	put_text(o, "error", p->why[0] ? p->why : NULL);
+	json_object_end(j);
+}
+
+static void put_fetches(struct report_writer *o, const struct fetch_sink *f)
+{
+	struct fetch_progress p;
+
+	json_member(&o->json, "fetch");
+	json_array_begin(&o->json);
+	for (size_t i = 0; (!i || o->fetch_left) && fetch_progress(f, i, &p); i++) {
+		put_fetch(o, &p);
+		o->fetch_left -= i > 0;
+	}
+	json_array_end(&o->json);
+}
+
 static void put_watch(struct report_writer *o, const struct report_watch *rw)
 {
 	const struct watch *w = rw->watch;
@@ -216,12 +247,14 @@ static void put_watch(struct report_writer *o, const struct report_watch *rw)
 	json_member_uint(j, "unknown", w->feed.unknown);
 	put_text(o, "last_skipped", w->feed.last_skipped[0] ? w->feed.last_skipped : NULL);
 	put_text(o, "last_error", report_last_error(w));
+	if (IS_ENABLED(CONFIG_SINK_FETCH) && rw->fetch)
+		put_fetches(o, rw->fetch);
 	json_object_end(j);
 }
 
 static ssize_t report_json_sized(const struct report *r, char *dst, size_t cap, size_t text_size)
 {
-	struct report_writer o = {.r = r, .text_size = text_size};
+	struct report_writer o = {.r = r, .text_size = text_size, .fetch_left = REPORT_FETCH_COUNT};
 
 	json_begin(&o.json, dst, cap);
 	json_object_begin(&o.json);
@@ -256,6 +289,7 @@ struct table {
 	char *dst;
 	size_t cap, len;
 	size_t text_size;
+	size_t fetch_left; /* more downloads that may be shown */
 	bool is_full;
 };
 
@@ -364,6 +398,21 @@ static const char *number_text(char dst[24], int64_t n, bool is_known)
 	return dst;
 }
 
+static void say_fetches(struct table *t, const struct fetch_sink *f)
+{
+	char line[REPORT_FETCH_LINE_MAX];
+	struct fetch_progress p;
+	size_t i = 0;
+
+	for (; (!i || t->fetch_left) && fetch_progress(f, i, &p); i++) {
+		say(t, "    %s %s\n", p.why[0] && !report_fetch_is_loading(&p) ? "!" : ".",
+			report_fetch_line(line, &p, t->text_size));
+		t->fetch_left -= i > 0;
+	}
+	if (i && fetch_progress(f, i, &p))
+		say(t, "    . and more artifacts that are not in place\n");
+}
+
 static void say_watch(struct table *t, const struct report_watch *rw)
 {
 	const struct watch *w = rw->watch;
@@ -390,6 +439,8 @@ static void say_watch(struct table *t, const struct report_watch *rw)
 		say(t, "    last error: %s\n", show(t, shown, why));
 	if (waits)
 		say(t, "    %s %s\n", report_failing_sink(w) ? "!" : ".", show(t, shown, waits));
+	if (IS_ENABLED(CONFIG_SINK_FETCH) && rw->fetch)
+		say_fetches(t, rw->fetch);
 	if (skipped)
 		say(t, "    not delivered: %" PRIu64 ", the last one '%s'\n", skipped,
 			show(t, shown, w->feed.last_skipped));
@@ -397,7 +448,11 @@ static void say_watch(struct table *t, const struct report_watch *rw)
 
 static ssize_t report_table_sized(const struct report *r, char *dst, size_t cap, size_t text_size)
 {
-	struct table t = {.r = r, .dst = dst, .cap = cap, .text_size = text_size};
+	struct table t = {.r = r,
+		.dst = dst,
+		.cap = cap,
+		.text_size = text_size,
+		.fetch_left = REPORT_FETCH_COUNT};
 	char age[32];
 
 	say(&t, "etchlet     %s, process %" PRId64 ", up for %s\n", version_string(), port_pid(),

@@ -9,11 +9,19 @@
 #ifndef ETCHLET_CMD_REPORT_H
 #define ETCHLET_CMD_REPORT_H
 
+#include "base/kconfig.h"
 #include "sync/agent.h"
 
+struct fetch_sink;
+
 enum {
-	REPORT_HEAD_BYTES = 3072, /* of a report, whatever the watches */
-	REPORT_WATCH_BYTES = 1024, /* and for each watch, with its texts cut */
+	/* Downloads that are listed: one of each watch where there is one, and that many more. */
+	REPORT_FETCH_COUNT = IS_ENABLED(CONFIG_SINK_FETCH) ? 8 : 0,
+	REPORT_FETCH_BYTES = IS_ENABLED(CONFIG_SINK_FETCH) ? 384 : 0, /* with its texts cut */
+	REPORT_HEAD_BYTES =
+		3072 +
+		REPORT_FETCH_COUNT * REPORT_FETCH_BYTES, /* of a report, whatever the watches */
+	REPORT_WATCH_BYTES = 1024 + REPORT_FETCH_BYTES, /* and for each watch, with its texts cut */
 	REPORT_LINE_MAX = 160, /* of report_line(), NUL included */
 };
 
@@ -23,6 +31,7 @@ struct report_watch {
 	const void *key; /* as it was asked for; may hold any bytes */
 	size_t key_len;
 	bool is_prefix;
+	const struct fetch_sink *fetch; /* NULL: it downloads nothing */
 };
 
 /* Filled by the owner, who keeps it up to date: watches and watch_count may change between two turns. */

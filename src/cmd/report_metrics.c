@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "cmd/report_facts.h"
+#include "sink/fetch.h"
 
 enum {
 	SAMPLE_MAX = 2 * LOG_SHOW_MAX + 160, /* bytes of a line: its label may be escaped */
@@ -210,11 +211,50 @@ static void put_watches(struct metrics_out *o)
 	}
 }
 
+/* Of watches that download. */
+static void put_fetches(struct metrics_out *o)
+{
+	char text[2 * LOG_SHOW_MAX];
+	bool is_any = false;
+
+	for (size_t i = 0; i < o->r->watch_count; i++)
+		is_any = is_any || o->r->watches[i].fetch;
+	if (!is_any)
+		return;
+	family(o, "etchlet_fetch_bytes_total", "counter", "Bytes of artifacts downloaded.");
+	for (size_t i = 0; i < o->r->watch_count; i++) {
+		const struct report_watch *rw = &o->r->watches[i];
+
+		if (rw->fetch)
+			out_line(o, "etchlet_fetch_bytes_total{watch=\"%s\"} %" PRIu64 "\n",
+				label(text, rw->watch->name), rw->fetch->bytes);
+	}
+	family(o, "etchlet_fetch_artifacts_total", "counter",
+		"Artifacts put in place, and those that were refused.");
+	for (size_t i = 0; i < o->r->watch_count; i++) {
+		const struct report_watch *rw = &o->r->watches[i];
+
+		if (!rw->fetch)
+			continue;
+		label(text, rw->watch->name);
+		out_line(o,
+			"etchlet_fetch_artifacts_total{watch=\"%s\",result=\"placed\"} %" PRIu64
+			"\n",
+			text, rw->fetch->placed);
+		out_line(o,
+			"etchlet_fetch_artifacts_total{watch=\"%s\",result=\"refused\"} %" PRIu64
+			"\n",
+			text, rw->fetch->refused);
+	}
+}
+
 int report_metrics(struct report *r, report_put_fn *put, void *user)
 {
 	struct metrics_out o = {.r = r, .put = put, .user = user};
 
 	put_process(&o);
 	put_watches(&o);
+	if (IS_ENABLED(CONFIG_SINK_FETCH))
+		put_fetches(&o);
 	return o.err;
 }

@@ -144,7 +144,12 @@ void run_list_watches(struct run_cmd *run)
 		if (w->state == RUN_WATCH_LEAVING || n == CONFIG_CONF_WATCH_COUNT)
 			continue;
 		run->rows[n++] = (struct report_watch){
-			&w->watch, w->conf.key.p, w->conf.key.len, w->conf.is_prefix};
+			.watch = &w->watch,
+			.key = w->conf.key.p,
+			.key_len = w->conf.key.len,
+			.is_prefix = w->conf.is_prefix,
+			.fetch = w->fetch,
+		};
 	}
 	run->report.watches = run->rows;
 	run->report.watch_count = n;
@@ -168,6 +173,17 @@ void run_open_metrics(struct run_cmd *run)
 	if (run->metrics_path)
 		metrics_open(&run->metrics, &run->client.loop, run->metrics_path, interval_ms,
 			&run->report);
+}
+
+/* Downloads are shown on the terminal, unless events are printed to it. */
+static void run_open_progress(struct run_cmd *run)
+{
+	bool is_printing = false;
+
+	for (const struct run_watch *w = run->watches; w; w = w->next)
+		is_printing = is_printing || (w->conf.print && !strcmp(w->conf.print, "-"));
+	if (!is_printing || !port_stdout_is_terminal())
+		progress_open(&run->progress, &run->client.loop, &run->report);
 }
 
 static bool run_has_watch(const struct run_cmd *run, const char *name)
@@ -307,6 +323,8 @@ static void run_start(struct run_cmd *run)
 		(void)control_open(
 			&run->control, &run->client.loop, run->control_path, &run->report);
 	run_open_metrics(run);
+	if (IS_ENABLED(CONFIG_SINK_FETCH))
+		run_open_progress(run);
 	run->timeout = (struct loop_timer){.fn = run_on_timeout, .user = run};
 	if (conf->timeout_ms && conf->is_once)
 		loop_timer_set(&run->client.loop, &run->timeout, conf->timeout_ms);
@@ -317,6 +335,8 @@ static void run_start(struct run_cmd *run)
 
 static void run_free(struct run_cmd *run)
 {
+	if (IS_ENABLED(CONFIG_SINK_FETCH))
+		progress_close(&run->progress);
 	if (IS_ENABLED(CONFIG_METRICS))
 		metrics_close(&run->metrics);
 	if (IS_ENABLED(CONFIG_CMD_STATUS))

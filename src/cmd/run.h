@@ -16,9 +16,12 @@
 #include "cmd/control.h"
 #include "cmd/metrics.h"
 #include "cmd/notify.h"
+#include "cmd/progress.h"
 #include "cmd/report.h"
+#include "sink/fetch.h"
 #include "sink/hook.h"
 #include "sink/mirror.h"
+#include "sink/post.h"
 #include "sink/print.h"
 #include "sync/agent.h"
 
@@ -60,12 +63,15 @@ struct run_watch {
 	struct run_watch *next; /* in the order of the file, those that leave among them */
 	enum run_watch_state state;
 	struct conf_watch conf; /* a copy of its own */
-	const char *device; /* the same, for the hook */
+	const char *device; /* the same, for the hook and for headers */
+	const char *http_cacert; /* the same, of a watch with post or fetch; NULL: none */
 	struct watch watch; /* its trouble is that of opening until the agent has it */
 	struct loop_timer timer; /* the next try to open, while CLOSED */
 	/* Of the same block; NULL: the watch has none. */
 	struct mirror_sink *mirror;
 	struct print_sink *print;
+	struct post_sink *post;
+	struct fetch_sink *fetch;
 	struct hook_sink *hook;
 	struct run_out *out;
 };
@@ -85,6 +91,7 @@ struct run_cmd {
 	struct control control;
 	struct metrics metrics;
 	struct notify notify;
+	struct progress progress;
 	struct loop_timer timeout;
 	struct loop_timer forget; /* the next try of what could not be forgotten */
 	struct trouble forget_trouble;
@@ -111,7 +118,7 @@ void run_open_metrics(struct run_cmd *run);
  */
 int run_watch_make(struct run_cmd *run, struct conf *conf, const struct conf_watch *section,
 	struct run_watch **out);
-/* Whether a start would refuse its mirror: ERR_CONFIG, and conf->why says why; else 0. */
+/* Whether a start would refuse its mirror, URL or certificates: ERR_CONFIG, and conf->why says why; else 0. */
 int run_watch_check(struct run_watch *w, struct conf *conf);
 /* Opens it and gives it to the agent; what goes wrong is told, and tried again by itself. CMD_DONE; or, at the start,
  * the exit status after a line: another agent has its mirror, or this lies in that of another watch. At the start
@@ -125,8 +132,8 @@ void run_watch_open_all(struct run_cmd *run);
 void run_watch_leave(struct run_watch *w);
 /* The agent has taken it out: struct agent's removed(). */
 void run_watch_left(struct agent *a, struct watch *w);
-/* Its sinks take over the delays of run->conf. */
-void run_watch_set_backoff(struct run_watch *w);
+/* Its sinks take over the delays of run->conf, and read their certificates again. */
+void run_watch_reload(struct run_watch *w);
 /* Gives everything back; after the agent has stopped, or has never had it. */
 void run_watch_free(struct run_watch *w);
 /* --once: whether it has processed what there was at the start. */

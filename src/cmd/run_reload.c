@@ -2,7 +2,7 @@
 /*
  * SIGHUP: the configuration is read anew beside the one at hand, and takes its place only when all of it
  * is good. Watches whose sections say what they said before are left alone; their sinks take over the
- * new delays (backoff-*).
+ * new delays (backoff-*), and read their certificates again.
  */
 #include <string.h>
 
@@ -34,8 +34,17 @@ static struct run_watch **list_find(struct run_watch **at, const char *name)
 static bool reload_is_same(
 	const struct run_watch *w, const struct conf *fresh, const struct conf_watch *section)
 {
-	return conf_watch_is_same(&w->conf, section) &&
-	       (!section->exec || !strcmp(w->device, fresh->device));
+	const char *cacert = NULL;
+
+	if (!conf_watch_is_same(&w->conf, section))
+		return false;
+	if ((section->exec || section->post) && strcmp(w->device, fresh->device) != 0)
+		return false;
+	if (!IS_ENABLED(CONFIG_NET_HTTP) || (!section->post && !section->fetch))
+		return true;
+	cacert = client_http_cacert(fresh, section);
+	return cacert && w->http_cacert ? !strcmp(cacert, w->http_cacert)
+					: cacert == w->http_cacert;
 }
 
 /* Blocks for the watches that are new or changed, in *made. 0 or ERR_CONFIG. */
@@ -136,7 +145,7 @@ static void reload_settings(struct run_cmd *run)
 	cfg.keeper.path = run->state_path;
 	agent_set_cfg(&run->agent, &cfg);
 	for (struct run_watch *w = run->watches; w; w = w->next)
-		run_watch_set_backoff(w);
+		run_watch_reload(w);
 	run_open_metrics(run);
 }
 

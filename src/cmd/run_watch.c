@@ -79,14 +79,25 @@ static void run_watch_on_timer(struct loop_timer *timer)
 int run_watch_make(struct run_cmd *run, struct conf *conf, const struct conf_watch *section,
 	struct run_watch **out)
 {
+	const char *cacert = IS_ENABLED(CONFIG_NET_HTTP) && (section->post || section->fetch)
+				     ? client_http_cacert(conf, section)
+				     : NULL;
 	size_t len = sizeof(struct run_watch), device_len = strlen(conf->device) + 1;
+	size_t cacert_len = cacert ? strlen(cacert) + 1 : 0;
 	size_t texts = block_take(&len, conf_watch_len(section));
 	size_t device = block_take(&len, device_len);
+	size_t cacert_at = block_take(&len, cacert_len);
 	size_t end = block_take(&len, section->key.len + 1);
 	size_t mirror = section->mirror && IS_ENABLED(CONFIG_SINK_MIRROR)
 				? block_take(&len, sizeof(struct mirror_sink))
 				: 0;
 	size_t print = section->print ? block_take(&len, sizeof(struct print_sink)) : 0;
+	size_t post = section->post && IS_ENABLED(CONFIG_SINK_POST)
+			      ? block_take(&len, sizeof(struct post_sink))
+			      : 0;
+	size_t fetch = section->fetch && IS_ENABLED(CONFIG_SINK_FETCH)
+			       ? block_take(&len, sizeof(struct fetch_sink))
+			       : 0;
 	size_t hook = section->exec && IS_ENABLED(CONFIG_SINK_HOOK)
 			      ? block_take(&len, sizeof(struct hook_sink))
 			      : 0;
@@ -103,8 +114,12 @@ int run_watch_make(struct run_cmd *run, struct conf *conf, const struct conf_wat
 	conf_watch_copy(&w->conf, section, block + texts);
 	memcpy(block + device, conf->device, device_len);
 	w->device = block + device;
+	if (cacert)
+		w->http_cacert = memcpy(block + cacert_at, cacert, cacert_len);
 	w->mirror = mirror ? (void *)(block + mirror) : NULL;
 	w->print = print ? (void *)(block + print) : NULL;
+	w->post = post ? (void *)(block + post) : NULL;
+	w->fetch = fetch ? (void *)(block + fetch) : NULL;
 	w->hook = hook ? (void *)(block + hook) : NULL;
 	w->timer = (struct loop_timer){.fn = run_watch_on_timer, .user = w};
 	w->watch.name = w->conf.name;
@@ -129,7 +144,16 @@ int run_watch_check(struct run_watch *w, struct conf *conf)
 	const struct conf_watch *section = conf_watch_find(conf, w->conf.name);
 	char why[CONF_WHY_MAX / 2];
 	struct mirror_cfg cfg;
+	struct fetch_cfg fetch;
 
+	if (IS_ENABLED(CONFIG_NET_HTTP) && client_check_http(&w->run->client, conf, section))
+		return ERR_CONFIG;
+	if (IS_ENABLED(CONFIG_SINK_FETCH) && w->fetch) {
+		if (client_fetch_cfg(&w->run->client, conf, section, NULL, &fetch))
+			return ERR_CONFIG;
+		if (fetch_check(&fetch, why, sizeof(why)) == ERR_CONFIG)
+			return conf_refuse_watch(conf, section, "fetch-pubkey", NULL, "%s", why);
+	}
 	if (!IS_ENABLED(CONFIG_SINK_MIRROR) || !w->mirror)
 		return 0;
 	if (client_mirror_cfg(&w->run->client, conf, section, &cfg))
@@ -155,23 +179,64 @@ static int run_watch_open_mirror(struct run_watch *w, char *why, size_t why_cap)
 	return mirror_open(w->mirror, &cfg, why, why_cap);
 }
 
-static const struct hook_mirror *run_watch_mirror_ops(void)
-{
-	static const struct hook_mirror ops = {
 #ifdef CONFIG_SINK_MIRROR
-		.key_path = mirror_key_path,
-		.path_now = mirror_path_now,
-		.shape = mirror_shape,
-#endif
-	};
+static size_t mirror_files_key_path(
+	void *user, const uint8_t *key, size_t key_len, char *dst, size_t cap)
+{
+	return mirror_key_path(user, key, key_len, dst, cap);
+}
 
-	return &ops;
+static size_t mirror_files_path_now(void *user, const char *path, size_t len, char *dst, size_t cap)
+{
+	return mirror_path_now(user, path, len, dst, cap);
+}
+
+static uint32_t mirror_files_shape(void *user)
+{
+	return mirror_shape(user);
+}
+
+static const struct hook_files mirror_files = {
+	.key_path = mirror_files_key_path,
+	.path_now = mirror_files_path_now,
+	.shape = mirror_files_shape,
+};
+#endif
+
+#ifdef CONFIG_SINK_FETCH
+static const struct hook_files fetch_files = {
+	.key_path = fetch_key_path,
+	.path_now = fetch_path_now,
+	.shape = fetch_shape,
+	.done_rev = fetch_done_rev,
+	.is_line_dropped = true,
+};
+#endif
+
+/* What keeps the files that a hook is told of; NULL: nothing does. */
+static const struct hook_files *run_watch_files(const struct run_watch *w, void **user)
+{
+#ifdef CONFIG_SINK_MIRROR
+	if (w->mirror) {
+		*user = w->mirror;
+		return &mirror_files;
+	}
+#endif
+#ifdef CONFIG_SINK_FETCH
+	if (w->fetch) {
+		*user = w->fetch;
+		return &fetch_files;
+	}
+#endif
+	(void)w;
+	*user = NULL;
+	return NULL;
 }
 
 static int run_watch_open_hook(struct run_watch *w, char *why, size_t why_cap)
 {
 	const struct conf *conf = w->run->conf;
-	const struct hook_cfg cfg = {
+	struct hook_cfg cfg = {
 		.loop = &w->run->client.loop,
 		.watch_name = w->conf.name,
 		.argv = w->conf.exec,
@@ -180,15 +245,15 @@ static int run_watch_open_hook(struct run_watch *w, char *why, size_t why_cap)
 		.backoff_min_ms = conf->backoff_min_ms,
 		.backoff_max_ms = conf->backoff_max_ms,
 		.want_prev = w->conf.is_prev_kv,
-		.mirror = w->mirror,
-		.mirror_ops = run_watch_mirror_ops(),
 		.mirror_path = w->conf.mirror,
+		.fetch_path = w->conf.fetch,
 		.device = w->device,
 	};
 	int err;
 
 	if (!IS_ENABLED(CONFIG_SINK_HOOK) || !w->hook)
 		return 0;
+	cfg.files = run_watch_files(w, &cfg.files_user);
 	err = hook_init(w->hook, &cfg);
 	if (err)
 		(void)snprintf(why, why_cap, "hook: %s", err_text(err));
@@ -217,6 +282,59 @@ static int run_watch_open_print(struct run_watch *w, char *why, size_t why_cap)
 	return err;
 }
 
+static int run_watch_open_post(struct run_watch *w, char *why, size_t why_cap)
+{
+	const struct conf *conf = w->run->conf;
+	struct post_cfg cfg = {
+		.loop = &w->run->client.loop,
+		.watch_name = w->conf.name,
+		.url = w->conf.post,
+		.device = w->device,
+		.token_path = w->conf.post_token_path,
+		.is_skipped = w->conf.post_on_reject == CONF_ON_REJECT_SKIP,
+		.connect_timeout_ms = conf->dial_timeout_ms,
+		.timeout_ms = w->conf.post_timeout_ms,
+		.settle_ms = w->conf.settle_ms,
+		.backoff_min_ms = conf->backoff_min_ms,
+		.backoff_max_ms = conf->backoff_max_ms,
+		.want_prev = w->conf.is_prev_kv,
+	};
+	char text[HTTP_WHY_MAX / 2];
+	int err;
+
+	if (!IS_ENABLED(CONFIG_SINK_POST) || !w->post)
+		return 0;
+	client_http_cfg(&w->run->client, &w->conf, w->http_cacert, &cfg.http);
+	err = post_init(w->post, &cfg, text, sizeof(text));
+	if (err)
+		(void)snprintf(why, why_cap, "post: %s", text);
+	return err;
+}
+
+static void run_watch_on_moved(void *user)
+{
+	struct run_watch *w = user;
+
+	if (IS_ENABLED(CONFIG_SINK_HOOK))
+		hook_files_moved(w->hook);
+}
+
+static int run_watch_open_fetch(struct run_watch *w, char *why, size_t why_cap)
+{
+	struct conf *conf = w->run->conf;
+	struct fetch_cfg cfg;
+
+	if (!IS_ENABLED(CONFIG_SINK_FETCH) || !w->fetch)
+		return 0;
+	if (client_fetch_cfg(&w->run->client, conf, &w->conf, w->http_cacert, &cfg)) {
+		(void)snprintf(why, why_cap, "%.*s", (int)why_cap - 1, conf->why);
+		return ERR_CONFIG;
+	}
+	cfg.moved = IS_ENABLED(CONFIG_SINK_HOOK) && w->hook ? run_watch_on_moved : NULL;
+	cfg.moved_user = w;
+	return fetch_open(w->fetch, &cfg, why, why_cap);
+}
+
 static void run_watch_close_sinks(struct run_watch *w)
 {
 	if (w->print && w->out->users == 1) {
@@ -225,8 +343,12 @@ static void run_watch_close_sinks(struct run_watch *w)
 	}
 	if (w->print)
 		print_free(w->print);
+	if (IS_ENABLED(CONFIG_SINK_POST) && w->post)
+		post_free(w->post);
 	if (IS_ENABLED(CONFIG_SINK_HOOK) && w->hook)
 		hook_free(w->hook);
+	if (IS_ENABLED(CONFIG_SINK_FETCH) && w->fetch)
+		fetch_close(w->fetch);
 	if (IS_ENABLED(CONFIG_SINK_MIRROR) && w->mirror)
 		mirror_close(w->mirror);
 }
@@ -237,6 +359,10 @@ static int run_watch_open_sinks(struct run_watch *w, char *why, size_t why_cap)
 
 	if (!err)
 		err = run_watch_open_print(w, why, why_cap);
+	if (!err)
+		err = run_watch_open_post(w, why, why_cap);
+	if (!err)
+		err = run_watch_open_fetch(w, why, why_cap);
 	if (!err)
 		err = run_watch_open_hook(w, why, why_cap);
 	if (err)
@@ -249,12 +375,16 @@ static int run_watch_add(struct run_watch *w)
 	struct sink *sinks[CONFIG_SINK_COUNT];
 	size_t n = 0;
 
-	_Static_assert(CONFIG_SINK_COUNT >= 3, "mirror, print and exec");
+	_Static_assert(CONFIG_SINK_COUNT >= 4, "mirror or fetch, print, post and exec");
 	/* A hook comes after what it is told of. */
 	if (w->mirror)
 		sinks[n++] = (struct sink *)w->mirror;
 	if (w->print)
 		sinks[n++] = &w->print->sink;
+	if (w->post)
+		sinks[n++] = (struct sink *)w->post;
+	if (w->fetch)
+		sinks[n++] = (struct sink *)w->fetch;
 	if (w->hook)
 		sinks[n++] = (struct sink *)w->hook;
 	return agent_add_watch(&w->run->agent, &w->watch, sinks, n);
@@ -311,7 +441,8 @@ static bool run_watch_must_wait(const struct run_watch *w)
 {
 	for (const struct run_watch *o = w->run->watches; o; o = o->next) {
 		if (o->state == RUN_WATCH_LEAVING &&
-			(!strcmp(o->conf.name, w->conf.name) || (o->mirror && w->mirror)))
+			(!strcmp(o->conf.name, w->conf.name) ||
+				((o->mirror || o->fetch) && (w->mirror || w->fetch))))
 			return true;
 	}
 	return false;
@@ -327,7 +458,29 @@ void run_watch_open_all(struct run_cmd *run)
 	}
 }
 
-void run_watch_set_backoff(struct run_watch *w)
+static void run_watch_reload_post(struct run_watch *w)
+{
+	const struct conf *conf = w->run->conf;
+	char why[HTTP_WHY_MAX];
+
+	post_set_delays(w->post, conf->backoff_min_ms, conf->backoff_max_ms, conf->dial_timeout_ms);
+	if (post_reload(w->post, why, sizeof(why)))
+		log_error("watch %s: post: %s; the certificates at hand stay", w->conf.name, why);
+}
+
+static void run_watch_reload_fetch(struct run_watch *w)
+{
+	const struct conf *conf = w->run->conf;
+	char why[HTTP_WHY_MAX];
+
+	fetch_set_delays(
+		w->fetch, conf->backoff_min_ms, conf->backoff_max_ms, conf->dial_timeout_ms);
+	if (fetch_reload(w->fetch, why, sizeof(why)))
+		log_error("watch %s: fetch: %s; the key and the certificates at hand stay",
+			w->conf.name, why);
+}
+
+void run_watch_reload(struct run_watch *w)
 {
 	const struct conf *conf = w->run->conf;
 
@@ -337,6 +490,10 @@ void run_watch_set_backoff(struct run_watch *w)
 		mirror_set_backoff(w->mirror, conf->backoff_min_ms, conf->backoff_max_ms);
 	if (IS_ENABLED(CONFIG_SINK_HOOK) && w->hook)
 		hook_set_backoff(w->hook, conf->backoff_min_ms, conf->backoff_max_ms);
+	if (IS_ENABLED(CONFIG_SINK_POST) && w->post)
+		run_watch_reload_post(w);
+	if (IS_ENABLED(CONFIG_SINK_FETCH) && w->fetch)
+		run_watch_reload_fetch(w);
 }
 
 /* -- ending ----------------------------------------------------------------------------------- */

@@ -15,20 +15,34 @@ bool attempt_failed(struct attempt *a, int64_t now_ms, int reason)
 	return true;
 }
 
+static uint32_t attempt_random(int64_t now_ms)
+{
+	uint32_t random;
+
+	/* Spread is all that is asked of it: without entropy the clock has to do. */
+	if (port_random(&random, sizeof(random)))
+		random = (uint32_t)now_ms * UINT32_C(2654435761);
+	return random;
+}
+
 int64_t attempt_delay_ms(struct attempt *a, int64_t now_ms)
 {
 	struct backoff backoff;
 	int64_t delay_ms;
-	uint32_t random;
 
 	backoff_init(&backoff, a->backoff_min_ms, a->backoff_max_ms, 1);
 	backoff.tries = a->failures;
-	/* Spread is all that is asked of it: without entropy the clock has to do. */
-	if (port_random(&random, sizeof(random)))
-		random = (uint32_t)now_ms * UINT32_C(2654435761);
-	delay_ms = backoff_next_ms(&backoff, random);
+	delay_ms = backoff_next_ms(&backoff, attempt_random(now_ms));
 	a->failures = backoff.tries;
 	return delay_ms;
+}
+
+int64_t attempt_slow_delay_ms(struct attempt *a, int64_t now_ms)
+{
+	struct backoff backoff;
+
+	backoff_init(&backoff, a->backoff_min_ms, a->backoff_max_ms, 1);
+	return backoff_slow_ms(&backoff, attempt_random(now_ms));
 }
 
 void attempt_set_backoff(struct attempt *a, int64_t backoff_min_ms, int64_t backoff_max_ms)

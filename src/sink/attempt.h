@@ -24,6 +24,8 @@ struct attempt {
 bool attempt_failed(struct attempt *a, int64_t now_ms, int reason);
 /* How long until the next try, to be asked after each failure: by base/backoff.h. */
 int64_t attempt_delay_ms(struct attempt *a, int64_t now_ms);
+/* The same where only a person can help. */
+int64_t attempt_slow_delay_ms(struct attempt *a, int64_t now_ms);
 /* Other delays from now on. */
 void attempt_set_backoff(struct attempt *a, int64_t backoff_min_ms, int64_t backoff_max_ms);
 /* A try that timer is set for comes within backoff_max_ms. */

@@ -1,26 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * States and what leads on:
- *
- *	IDLE     event() -> GATHER, sync_begin() -> LIST
- *	GATHER   an answer is under way; commit() -> READY, or SETTLE while the answer has more to
- *	         come or its time to settle is not over, and it is not large; sync_begin() -> LIST
- *	SETTLE   event() -> GATHER; the answer ends, or the time to settle is over -> READY;
- *	         sync_begin() -> LIST
- *	LIST     a listing is under way; synced() -> LISTED; sync_begin() -> LIST
- *	LISTED   commit() -> READY; sync_begin() -> LIST
- *	READY    at the end of the turn, when all its lines are in the spool, the program starts ->
- *	         RUN, or can't -> WAIT; the tree of the mirror has another shape -> PATHS;
- *	         sync_begin() -> LIST
- *	PATHS    the paths in the batch are set right, a part in each turn; done, the program starts
- *	         -> RUN, or can't -> WAIT; sync_begin() -> LIST
- *	RUN      it ended (program.h ends it in time): with 0 -> IDLE, else -> WAIT
- *	WAIT     for the next try -> READY; sync_begin() -> LIST
- *	STOPPED  after stop(): nothing runs and nothing will
- *
- * While stopping, all that leads to IDLE or WAIT leads to STOPPED, and stop() itself does where
- * nothing runs.
- */
 #include "sink/hook.h"
 
 #include <inttypes.h>
@@ -28,12 +6,9 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/heap.h"
 #include "base/log.h"
 
 enum {
-	HOOK_ANSWER_MS =
-		1000, /* how long the rest of an answer is waited for, between two revisions */
 	HOOK_READ_LEN = 4096, /* of what it prints, at once */
 	HOOK_READ_STEPS = 4, /* and that often in one turn */
 	HOOK_DRAIN_STEPS = 16, /* after its end: what a pipe of Linux holds */
@@ -43,35 +18,16 @@ enum {
 _Static_assert((int)HOOK_PATH_MEM_LEN <= (int)PRINT_HOLD_LEN,
 	"paths are worked out where values are held");
 
-static struct hook_sink *hook_of(struct sink *s)
+static struct hook_sink *hook_of(struct batch *b)
 {
-	return (struct hook_sink *)s;
-}
-
-static void hook_set_state(struct hook_sink *s, enum hook_state state)
-{
-	static const char *const names[] = {"idle", "gather", "settle", "list", "listed", "ready",
-		"paths", "run", "wait", "stopped"};
-
-	log_debug("hook %s: %s -> %s", s->cfg.watch_name, names[s->state], names[state]);
-	s->state = state;
-}
-
-bool hook_is_running(const struct hook_sink *s)
-{
-	return s->state == HOOK_RUN;
-}
-
-static void hook_wake(struct hook_sink *s)
-{
-	s->is_awaited = false;
-	s->sink.wake(&s->sink);
+	return (struct hook_sink *)b;
 }
 
 /* -- what the program prints ------------------------------------------------------------------ */
 
 static void hook_output_close(struct hook_sink *s)
 {
+	loop_timer_clear(s->cfg.loop, &s->output_timer);
 	loop_fd_remove(s->cfg.loop, &s->output);
 	port_fd_close(s->output.fd);
 	s->output.fd = -1;
@@ -99,6 +55,21 @@ static void hook_on_output(struct loop_fd *fd, int events)
 	hook_output_read(fd->user, HOOK_READ_STEPS);
 }
 
+static void hook_on_output_timer(struct loop_timer *timer)
+{
+	struct hook_sink *s = timer->user;
+
+	loop_timer_set(s->cfg.loop, timer, HOOK_READ_MS);
+	hook_output_read(s, HOOK_DRAIN_STEPS);
+}
+
+static void hook_output_open(struct hook_sink *s, int fd)
+{
+	s->output.fd = fd;
+	if (loop_fd_add(s->cfg.loop, &s->output))
+		loop_timer_set(s->cfg.loop, &s->output_timer, HOOK_READ_MS);
+}
+
 /* What it left running may hold the pipe for ever: nobody waits for its end. */
 static void hook_output_end(struct hook_sink *s)
 {
@@ -107,217 +78,140 @@ static void hook_output_end(struct hook_sink *s)
 	hook_log_end(&s->log);
 }
 
-/* -- the batch -------------------------------------------------------------------------------- */
-
-/* The batch is done with, whatever its state. */
-static void hook_drop(struct hook_sink *s)
-{
-	loop_timer_clear(s->cfg.loop, &s->timer);
-	loop_task_cancel(s->cfg.loop, &s->task);
-	print_drop(&s->print);
-	port_spool_clear(&s->spool);
-	port_spool_clear(&s->next_spool);
-	s->settle_due_ms = 0;
-	s->commit_rev = 0;
-}
-
-static void hook_begin(struct hook_sink *s, const char *reason, int64_t revision)
-{
-	(void)snprintf(s->env_reason, sizeof(s->env_reason), "ETCHLET_REASON=%s", reason);
-	s->batch_rev = revision;
-	if (s->cfg.mirror)
-		s->shape = s->cfg.mirror_ops->shape(s->cfg.mirror);
-}
+/* -- paths ------------------------------------------------------------------------------------ */
 
 static size_t hook_key_path(void *user, const uint8_t *key, size_t key_len, char *dst, size_t cap)
 {
 	struct hook_sink *s = user;
 
-	return s->cfg.mirror_ops->key_path(s->cfg.mirror, key, key_len, dst, cap);
+	return s->cfg.files->key_path(s->cfg.files_user, key, key_len, dst, cap);
 }
 
-static size_t hook_path_now(void *user, const char *path, size_t len, char *dst, size_t cap)
+static void hook_begin(struct batch *b)
 {
-	struct hook_sink *s = user;
+	struct hook_sink *s = hook_of(b);
 
-	return s->cfg.mirror_ops->path_now(s->cfg.mirror, path, len, dst, cap);
+	if (s->cfg.files)
+		s->shape = s->cfg.files->shape(s->cfg.files_user);
 }
 
-static void hook_set_stopped(struct hook_sink *s)
+static void hook_drop(struct batch *b)
 {
-	hook_drop(s);
-	hook_set_state(s, HOOK_STOPPED);
-	s->sink.is_stopped = true;
+	struct hook_sink *s = hook_of(b);
+
+	port_spool_clear(&s->next_spool);
+	s->is_in_next = false;
 }
 
-/* -- failures --------------------------------------------------------------------------------- */
-
-/* reason: an exit status, or a code below 0; why has been told in sink.why. */
-static void hook_tell_failure(struct hook_sink *s, int reason)
+static bool hook_must_wait(struct batch *b)
 {
-	s->sink.errors++;
-	s->sink.why_ms = s->cfg.loop->now_ms;
-	s->sink.is_failing = true;
-	if (attempt_failed(&s->attempt, s->cfg.loop->now_ms, reason))
-		log_warn("hook %s: %s at revision %" PRId64 "; it is tried again",
-			s->cfg.watch_name, s->sink.why, s->batch_rev);
-	s->sink.fail(&s->sink, reason < 0 ? reason : ERR_IO);
+	struct hook_sink *s = hook_of(b);
+
+	return s->cfg.files && s->cfg.files->done_rev &&
+	       s->cfg.files->done_rev(s->cfg.files_user) < b->commit_rev;
 }
 
-static void hook_failed(struct hook_sink *s, int reason)
+void hook_files_moved(struct hook_sink *s)
 {
-	const char *program = s->cfg.argv[0];
-	char *why = s->sink.why;
-	size_t cap = sizeof(s->sink.why);
-	bool was_awaited = s->is_awaited;
+	batch_ready(&s->batch);
+}
 
-	if (reason == ERR_TIMEOUT && s->is_stopping)
-		(void)snprintf(why, cap, "%s did not end in time", program);
-	else if (reason == ERR_TIMEOUT)
-		(void)snprintf(why, cap, "%s ran longer than %" PRId64 " ms and was ended", program,
-			s->cfg.timeout_ms);
-	else if (reason < 0)
-		(void)snprintf(why, cap, "%s not started: %s", program, err_text(reason));
-	else
-		(void)snprintf(why, cap, "%s ended with status %d", program, reason);
-	if (s->is_stopping) {
-		log_info("hook %s: %s at the stop; the batch of revision %" PRId64
-			 " comes again after the next start",
-			s->cfg.watch_name, why, s->batch_rev);
-		hook_set_stopped(s);
-		hook_wake(s);
+/* Whether the batch has the paths that the program is to be given. */
+static bool hook_has_paths(const struct hook_sink *s)
+{
+	const struct hook_files *files = s->cfg.files;
+
+	return !files || (files->shape(s->cfg.files_user) == s->shape &&
+				 (s->is_in_next || !files->is_line_dropped));
+}
+
+static void hook_begin_paths(struct hook_sink *s)
+{
+	/* It may change again meanwhile: what is worked out now is right for this one at least. */
+	s->next_shape = s->cfg.files->shape(s->cfg.files_user);
+	port_spool_clear(&s->next_spool);
+	s->is_in_next = false;
+	s->paths = (struct hook_path){.from = &s->batch.spool,
+		.to = &s->next_spool,
+		.path_now = s->cfg.files->path_now,
+		.user = s->cfg.files_user,
+		.is_line_dropped = s->cfg.files->is_line_dropped,
+		.mem = s->batch.out->hold};
+}
+
+/* What was dropped may have a file at the next try, so the batch is kept as it came. */
+static void hook_end_paths(struct hook_sink *s)
+{
+	struct port_spool done = s->batch.spool;
+
+	s->shape = s->next_shape;
+	if (s->cfg.files->is_line_dropped) {
+		s->is_in_next = true;
 		return;
 	}
-	loop_timer_set(s->cfg.loop, &s->timer, attempt_delay_ms(&s->attempt, s->cfg.loop->now_ms));
-	hook_set_state(s, HOOK_WAIT);
-	hook_tell_failure(s, reason);
-	/* A listing can begin now. */
-	if (was_awaited)
-		hook_wake(s);
+	s->batch.spool = s->next_spool;
+	s->next_spool = done;
+	port_spool_clear(&s->next_spool);
 }
 
-static void hook_succeeded(struct hook_sink *s)
+static int hook_prepare(struct batch *b, bool is_first)
 {
-	s->sink.is_failing = false;
-	if (attempt_succeeded(&s->attempt))
-		log_info("hook %s: %s works again at revision %" PRId64, s->cfg.watch_name,
-			s->cfg.argv[0], s->batch_rev);
-	if (s->commit_rev)
-		s->sink.done_rev = s->commit_rev;
-	if (s->is_stopping) {
-		hook_set_stopped(s);
-	} else {
-		hook_drop(s);
-		hook_set_state(s, HOOK_IDLE);
+	struct hook_sink *s = hook_of(b);
+	int err;
+
+	if (is_first) {
+		if (hook_has_paths(s))
+			return 0;
+		hook_begin_paths(s);
+		return ERR_AGAIN;
 	}
-	hook_wake(s);
+	err = hook_path_step(&s->paths);
+	if (!err)
+		hook_end_paths(s);
+	else if (err != ERR_AGAIN)
+		port_spool_clear(&s->next_spool);
+	return !err && s->is_in_next && !s->next_spool.len ? BATCH_EMPTY : err;
 }
 
 /* -- the program ------------------------------------------------------------------------------ */
 
 /* 0 or an error; nothing is left open then. */
-static int hook_start(struct hook_sink *s)
+static int hook_start(struct batch *b)
 {
-	char *env[6] = {NULL};
+	struct hook_sink *s = hook_of(b);
+	char *env[7] = {NULL};
 	struct port_pipe pipe = {.read_fd = -1, .write_fd = -1};
-	int in = port_spool_reader(&s->spool);
+	int in = port_spool_reader(s->is_in_next ? &s->next_spool : &b->spool);
 	int err = in < 0 ? in : port_pipe_open(&pipe);
 
-	(void)snprintf(s->env_revision, sizeof(s->env_revision), "ETCHLET_REVISION=%" PRId64,
-		s->batch_rev);
+	(void)snprintf(
+		s->env_revision, sizeof(s->env_revision), "ETCHLET_REVISION=%" PRId64, b->revision);
+	(void)snprintf(s->env_reason, sizeof(s->env_reason), "ETCHLET_REASON=%s", b->reason);
 	/* Nobody writes to them: environments are not const for reasons of history. */
 	env[0] = (char *)(uintptr_t)s->env_watch;
 	env[1] = s->env_revision;
 	env[2] = s->env_reason;
 	env[3] = (char *)(uintptr_t)s->env_mirror;
-	env[4] = (char *)(uintptr_t)s->env_device;
+	env[4] = (char *)(uintptr_t)s->env_fetch;
+	env[5] = (char *)(uintptr_t)s->env_device;
 	if (!err)
 		err = program_start(
 			&s->program, s->cfg.argv, env, in, pipe.write_fd, pipe.write_fd);
 	port_fd_close(in);
 	port_fd_close(pipe.write_fd);
-	if (err) {
-		port_fd_close(pipe.read_fd);
-		return err;
-	}
-	s->output.fd = pipe.read_fd;
-	if (loop_fd_add(s->cfg.loop, &s->output))
-		loop_timer_set(s->cfg.loop, &s->timer, HOOK_READ_MS);
-	return 0;
-}
-
-static void hook_run(struct hook_sink *s)
-{
-	int err = hook_start(s);
-
 	if (err)
-		hook_failed(s, err);
+		port_fd_close(pipe.read_fd);
 	else
-		hook_set_state(s, HOOK_RUN);
-}
-
-/* The batch is complete, and it is time. */
-static void hook_set_ready(struct hook_sink *s)
-{
-	loop_timer_clear(s->cfg.loop, &s->timer);
-	hook_set_state(s, HOOK_READY);
-	loop_task_post(s->cfg.loop, &s->task);
-}
-
-static void hook_prepare(struct hook_sink *s)
-{
-	if (!print_out_flush(s->out)) {
-		s->print.client.want_room = true; /* then it wakes us */
-		return;
-	}
-	if (!s->cfg.mirror || s->cfg.mirror_ops->shape(s->cfg.mirror) == s->shape) {
-		hook_run(s);
-		return;
-	}
-	/* It may change again meanwhile: what is worked out now is right for this one at least. */
-	s->next_shape = s->cfg.mirror_ops->shape(s->cfg.mirror);
-	port_spool_clear(&s->next_spool);
-	s->paths = (struct hook_path){.from = &s->spool,
-		.to = &s->next_spool,
-		.path_now = hook_path_now,
-		.user = s,
-		.mem = s->out->hold};
-	hook_set_state(s, HOOK_PATHS);
-	loop_timer_set(s->cfg.loop, &s->timer, 0);
-}
-
-static void hook_step_paths(struct hook_sink *s)
-{
-	struct port_spool done;
-	int err = hook_path_step(&s->paths);
-
-	if (err == ERR_AGAIN) {
-		loop_timer_set(s->cfg.loop, &s->timer, 0);
-		return;
-	}
-	if (err) {
-		port_spool_clear(&s->next_spool);
-		hook_failed(s, err);
-		return;
-	}
-	s->shape = s->next_shape;
-	done = s->spool;
-	s->spool = s->next_spool;
-	s->next_spool = done;
-	port_spool_clear(&s->next_spool);
-	hook_run(s);
+		hook_output_open(s, pipe.read_fd);
+	return err;
 }
 
 static void hook_on_ended(struct program *program, int result)
 {
 	struct hook_sink *s = program->user;
 
-	loop_timer_clear(s->cfg.loop, &s->timer);
 	hook_output_end(s);
-	if (result)
-		hook_failed(s, result);
-	else
-		hook_succeeded(s);
+	batch_ended(&s->batch, result);
 }
 
 void hook_child_ended(struct hook_sink *s)
@@ -325,241 +219,48 @@ void hook_child_ended(struct hook_sink *s)
 	program_child_ended(&s->program);
 }
 
-/* The deadline of the state. */
-static void hook_on_timer(struct loop_timer *timer)
+static void hook_stop(struct batch *b, int64_t timeout_ms)
 {
-	struct hook_sink *s = timer->user;
-
-	switch (s->state) {
-	case HOOK_SETTLE:
-	case HOOK_WAIT:
-		hook_set_ready(s);
-		break;
-	case HOOK_PATHS:
-		hook_step_paths(s);
-		break;
-	case HOOK_RUN:
-		hook_output_read(s, HOOK_DRAIN_STEPS);
-		loop_timer_set(s->cfg.loop, timer, HOOK_READ_MS);
-		break;
-	default:
-		break;
-	}
+	program_stop(&hook_of(b)->program, timeout_ms);
 }
 
-static void hook_on_task(struct loop_task *task)
+static void hook_describe(struct batch *b, int result)
 {
-	struct hook_sink *s = task->user;
+	struct hook_sink *s = hook_of(b);
+	const char *program = s->cfg.argv[0];
+	char *why = b->sink.why;
+	size_t cap = sizeof(b->sink.why);
 
-	if (s->state == HOOK_READY)
-		hook_prepare(s);
-	else if (s->state == HOOK_STOPPED)
-		hook_wake(s);
+	if (result == ERR_TIMEOUT && b->is_stopping)
+		(void)snprintf(why, cap, "%s did not end in time", program);
+	else if (result == ERR_TIMEOUT)
+		(void)snprintf(why, cap, "%s ran longer than %" PRId64 " ms and was ended", program,
+			s->cfg.timeout_ms);
+	else if (result < 0)
+		(void)snprintf(why, cap, "%s not started: %s", program, err_text(result));
+	else
+		(void)snprintf(why, cap, "%s ended with status %d", program, result);
 }
 
-/* -- the lines -------------------------------------------------------------------------------- */
-
-/* There is room in the spool again. */
-static void hook_on_print_wake(struct sink *print)
+static void hook_now(const struct batch *b, char *dst, size_t cap)
 {
-	struct hook_sink *s = print->user;
-
-	if (s->state == HOOK_READY)
-		hook_prepare(s);
-	else if (s->state < HOOK_READY)
-		hook_wake(s);
-}
-
-static void hook_on_print_fail(struct sink *print, int err)
-{
-	struct hook_sink *s = print->user;
-
-	(void)snprintf(s->sink.why, sizeof(s->sink.why), "a batch can't be kept in %s: %s",
-		s->spool.folder, err_text(err));
-	hook_tell_failure(s, err);
-}
-
-/* -- the sink --------------------------------------------------------------------------------- */
-
-static bool hook_is_ready(struct sink *sink)
-{
-	struct hook_sink *s = hook_of(sink);
-
-	if (!hook_is_running(s) && s->state != HOOK_STOPPED)
-		return true;
-	s->is_awaited = true;
-	return false;
-}
-
-static int hook_sync_begin(struct sink *sink, const struct sink_sync *sync)
-{
-	struct hook_sink *s = hook_of(sink);
-	int err;
-
-	if (!hook_is_ready(sink))
-		return ERR_BUSY;
-	hook_drop(s);
-	err = s->print.sink.ops->sync_begin(&s->print.sink, sync);
-	if (err) {
-		hook_set_state(s, HOOK_IDLE);
-		return err;
-	}
-	hook_begin(s, sync_reason_name(sync->reason), sync->revision);
-	hook_set_state(s, HOOK_LIST);
-	return 0;
-}
-
-static int hook_event(struct sink *sink, const struct etcd_event *e)
-{
-	struct hook_sink *s = hook_of(sink);
-	int err;
-
-	if (s->state > HOOK_LIST)
-		return ERR_BUSY;
-	if (s->state == HOOK_IDLE)
-		hook_begin(s, "event", 0);
-	err = s->print.sink.ops->event(&s->print.sink, e);
-	if (err || s->state == HOOK_LIST)
-		return err;
-	if (e->mod_rev > s->batch_rev)
-		s->batch_rev = e->mod_rev;
-	if (s->state != HOOK_GATHER)
-		hook_set_state(s, HOOK_GATHER);
-	return 0;
-}
-
-static ssize_t hook_value(struct sink *sink, const struct etcd_event *e, enum etcd_value which,
-	const uint8_t *p, size_t len)
-{
-	struct hook_sink *s = hook_of(sink);
-
-	if (s->state == HOOK_STOPPED)
-		return ERR_BUSY;
-	return s->print.sink.ops->value(&s->print.sink, e, which, p, len);
-}
-
-static int hook_event_end(struct sink *sink, const struct etcd_event *e)
-{
-	struct hook_sink *s = hook_of(sink);
-
-	if (s->state == HOOK_STOPPED)
-		return ERR_BUSY;
-	return s->print.sink.ops->event_end(&s->print.sink, e);
-}
-
-static int hook_synced(struct sink *sink, int64_t revision)
-{
-	struct hook_sink *s = hook_of(sink);
-	int err;
-
-	if (s->state == HOOK_STOPPED)
-		return ERR_BUSY;
-	if (s->state != HOOK_LIST)
-		return ERR_BUG;
-	err = s->print.sink.ops->synced(&s->print.sink, revision);
-	if (!err)
-		hook_set_state(s, HOOK_LISTED);
-	return err;
-}
-
-/* A line that nobody asked for. */
-static int hook_progress(struct sink *sink, int64_t revision)
-{
-	(void)sink;
-	(void)revision;
-	return 0;
-}
-
-/* One more answer is whole, or a revision in it: is the batch? */
-static void hook_close_answer(struct hook_sink *s)
-{
-	int64_t now_ms = s->cfg.loop->now_ms, settle_ms = s->cfg.settle_ms;
-	bool is_over = settle_ms <= 0 && !s->sink.is_mid_answer;
-
-	if (s->spool.len + buf_len(&s->out->buf) > CONFIG_HOOK_BATCH_BYTES) {
-		hook_set_ready(s);
-		return;
-	}
-	if (!s->settle_due_ms)
-		s->settle_due_ms = now_ms + (settle_ms > 0 ? settle_ms : HOOK_ANSWER_MS);
-	/* What else comes in this turn joins the batch in any case. */
-	loop_timer_set_at(s->cfg.loop, &s->timer, is_over ? now_ms : s->settle_due_ms);
-	hook_set_state(s, HOOK_SETTLE);
-}
-
-static void hook_commit(struct sink *sink, int64_t revision)
-{
-	struct hook_sink *s = hook_of(sink);
-
-	switch (s->state) {
-	case HOOK_IDLE:
-		sink->done_rev = revision;
-		break;
-	case HOOK_LIST: /* of before the listing */
-	case HOOK_STOPPED:
-		break;
-	case HOOK_GATHER:
-	case HOOK_SETTLE:
-		s->commit_rev = revision;
-		hook_close_answer(s);
-		break;
-	case HOOK_LISTED:
-		s->commit_rev = revision;
-		hook_set_ready(s);
-		break;
-	default:
-		s->commit_rev = revision;
-		break;
-	}
-}
-
-static void hook_stop(struct sink *sink, int64_t timeout_ms)
-{
-	struct hook_sink *s = hook_of(sink);
-
-	if (s->is_stopping)
-		return;
-	s->is_stopping = true;
-	if (hook_is_running(s)) {
-		program_stop(&s->program, timeout_ms);
-		return;
-	}
-	hook_set_stopped(s);
-	/* The owner is told from the loop. */
-	loop_task_post(s->cfg.loop, &s->task);
-}
-
-static void hook_now(const struct sink *sink, char *dst, size_t cap)
-{
-	const struct hook_sink *s = (const struct hook_sink *)sink;
-
-	if (hook_is_running(s))
-		(void)snprintf(dst, cap, "hook runs%s", sink->is_failing ? " again" : "");
-	else if (sink->is_failing)
+	if (batch_is_running(b))
+		(void)snprintf(dst, cap, "hook runs%s", b->sink.is_failing ? " again" : "");
+	else if (b->state == BATCH_AWAIT)
+		(void)snprintf(dst, cap, "hook waits for downloads");
+	else if (b->sink.is_failing)
 		(void)snprintf(dst, cap, "hook failed, tried again");
 }
 
-static void hook_retry(struct sink *sink)
-{
-	struct hook_sink *s = hook_of(sink);
-
-	print_out_retry(s->out);
-	if (s->state == HOOK_WAIT)
-		hook_set_ready(s);
-}
-
-static const struct sink_ops hook_ops = {
-	.sync_begin = hook_sync_begin,
-	.event = hook_event,
-	.value = hook_value,
-	.event_end = hook_event_end,
-	.synced = hook_synced,
-	.progress = hook_progress,
-	.commit = hook_commit,
-	.is_ready = hook_is_ready,
+static const struct batch_ops hook_ops = {
+	.begin = hook_begin,
+	.must_wait = hook_must_wait,
+	.prepare = hook_prepare,
+	.start = hook_start,
 	.stop = hook_stop,
+	.describe = hook_describe,
+	.drop = hook_drop,
 	.now = hook_now,
-	.retry = hook_retry,
 };
 
 /* -- start and end ---------------------------------------------------------------------------- */
@@ -581,89 +282,88 @@ static const char *hook_add_env(char **at, const char *name, const char *value)
 	return begin;
 }
 
-static int hook_allocate(struct hook_sink *s)
+/* path, or what it is from the root on, in absolute. */
+static const char *hook_absolute(const char *path, char absolute[HOOK_PATH_MAX])
 {
-	char absolute[HOOK_PATH_MAX];
-	const char *mirror = s->cfg.mirror_path, *device = s->cfg.device;
-	size_t len = sizeof("ETCHLET_WATCH=ETCHLET_MIRROR=ETCHLET_DEVICE=") + 3;
-	char *at;
+	return path && port_path_absolute(path, absolute, HOOK_PATH_MAX) > 0 ? absolute : path;
+}
 
-	if (mirror && port_path_absolute(mirror, absolute, sizeof(absolute)) > 0)
-		mirror = absolute;
-	len += strlen(s->cfg.watch_name) + (mirror ? strlen(mirror) : 0) +
-	       (device ? strlen(device) : 0);
-	s->out = heap_calloc(1, sizeof(*s->out) + len);
-	if (!s->out)
-		return ERR_NOMEM;
-	at = (char *)(s->out + 1);
-	s->env_watch = hook_add_env(&at, "ETCHLET_WATCH", s->cfg.watch_name);
+static size_t text_len(const char *text)
+{
+	return text ? strlen(text) : 0;
+}
+
+static int hook_init_batch(struct hook_sink *s)
+{
+	const struct hook_cfg *cfg = &s->cfg;
+	char absolute[HOOK_PATH_MAX];
+	/* Only one of them is there: a watch has a mirror or fetches. */
+	const char *mirror = hook_absolute(cfg->mirror_path, absolute);
+	const char *fetch = hook_absolute(cfg->fetch_path, absolute);
+	struct batch_cfg batch = {
+		.loop = cfg->loop,
+		.ops = &hook_ops,
+		.kind = "hook",
+		.sink_name = "exec",
+		.watch_name = cfg->watch_name,
+		.subject = cfg->argv[0],
+		.settle_ms = cfg->settle_ms,
+		.backoff_min_ms = cfg->backoff_min_ms,
+		.backoff_max_ms = cfg->backoff_max_ms,
+		.want_prev = cfg->want_prev,
+		.path = cfg->files ? hook_key_path : NULL,
+		.path_user = s,
+		.spool_folder = cfg->spool_folder,
+		.mem_len = sizeof("ETCHLET_WATCH=ETCHLET_MIRROR=ETCHLET_FETCH=ETCHLET_DEVICE=") +
+			   4 + text_len(cfg->watch_name) + text_len(mirror) + text_len(fetch) +
+			   text_len(cfg->device),
+	};
+	int err = batch_init(&s->batch, &batch);
+	char *at = s->batch.mem;
+
+	if (!at)
+		return err;
+	s->env_watch = hook_add_env(&at, "ETCHLET_WATCH", cfg->watch_name);
 	s->env_mirror = hook_add_env(&at, "ETCHLET_MIRROR", mirror);
-	s->env_device = hook_add_env(&at, "ETCHLET_DEVICE", device);
-	return 0;
+	s->env_fetch = hook_add_env(&at, "ETCHLET_FETCH", fetch);
+	s->env_device = hook_add_env(&at, "ETCHLET_DEVICE", cfg->device);
+	return err;
 }
 
 int hook_init(struct hook_sink *s, const struct hook_cfg *cfg)
 {
-	struct print_cfg print = {.format = PRINT_JSON,
-		.watch_name = cfg->watch_name,
-		.want_prev = cfg->want_prev,
-		.path = cfg->mirror ? hook_key_path : NULL,
-		.path_user = s};
-	const char *folder = cfg->spool_folder ? cfg->spool_folder : CONFIG_HOOK_SPOOL_FOLDER;
 	int err;
 
 	*s = (struct hook_sink){.cfg = *cfg};
-	s->sink.ops = &hook_ops;
-	s->sink.name = "exec";
-	s->sink.is_follower = cfg->mirror != NULL;
-	s->attempt.backoff_min_ms = cfg->backoff_min_ms;
-	s->attempt.backoff_max_ms = cfg->backoff_max_ms;
 	s->log.name = cfg->watch_name;
 	s->output =
 		(struct loop_fd){.fd = -1, .want = PORT_POLL_IN, .fn = hook_on_output, .user = s};
-	s->task = (struct loop_task){.fn = hook_on_task, .user = s};
-	s->timer = (struct loop_timer){.fn = hook_on_timer, .user = s};
+	s->output_timer = (struct loop_timer){.fn = hook_on_output_timer, .user = s};
 	s->program = (struct program){.loop = cfg->loop,
 		.timeout_ms = cfg->timeout_ms,
 		.ended = hook_on_ended,
 		.user = s};
-	port_spool_init(&s->spool, folder, CONFIG_HOOK_SPOOL_BYTES);
-	port_spool_init(&s->next_spool, folder, CONFIG_HOOK_SPOOL_BYTES);
-	err = hook_allocate(s);
-	if (err)
-		return err;
-	print_out_open_spool(s->out, cfg->loop, &s->spool);
-	print.out = s->out;
-	err = print_init(&s->print, &print);
-	s->print.sink.wake = hook_on_print_wake;
-	s->print.sink.fail = hook_on_print_fail;
-	s->print.sink.user = s;
+	port_spool_init(&s->next_spool,
+		cfg->spool_folder ? cfg->spool_folder : CONFIG_BATCH_SPOOL_FOLDER,
+		CONFIG_BATCH_SPOOL_BYTES);
+	err = hook_init_batch(s);
+	/* It needs what the files' keeper has made of an event. */
+	s->batch.sink.is_follower = cfg->files != NULL;
 	return err;
 }
 
 void hook_set_backoff(struct hook_sink *s, int64_t backoff_min_ms, int64_t backoff_max_ms)
 {
-	attempt_set_backoff(&s->attempt, backoff_min_ms, backoff_max_ms);
-	if (s->state == HOOK_WAIT)
-		attempt_shorten(&s->attempt, s->cfg.loop, &s->timer);
+	batch_set_backoff(&s->batch, backoff_min_ms, backoff_max_ms);
 }
 
 void hook_free(struct hook_sink *s)
 {
-	if (!s->out)
-		return;
 	if (hook_is_running(s)) {
 		program_free(&s->program);
 		hook_output_end(s);
 	}
-	if (s->print.client.out) {
-		hook_drop(s);
-		print_out_close(s->out);
-	}
-	print_free(&s->print);
-	heap_free(s->out);
-	s->out = NULL;
-	s->state = HOOK_STOPPED;
+	batch_free(&s->batch);
 }
 
 int hook_check(char *const argv[])

@@ -51,14 +51,29 @@ static ssize_t hook_path_put_now(struct hook_path *p)
 
 	p->is_in_path = false;
 	now = quote ? p->path_now(p->user, (const char *)p->mem, len, dst, HOOK_PATH_MAX) : 0;
-	err = now ? hook_path_put(p, dst, now) : hook_path_put(p, p->mem, len);
+	if (!now && p->is_line_dropped) {
+		p->is_dropping = true;
+		err = port_spool_cut(p->to, p->line_at);
+	} else {
+		err = now ? hook_path_put(p, dst, now) : hook_path_put(p, p->mem, len);
+	}
 	return err ? err : (ssize_t)len;
+}
+
+/* Up to the end of a line that is left out. Returns as above. */
+static ssize_t hook_path_drop(struct hook_path *p)
+{
+	const uint8_t *end = memchr(p->mem, '\n', p->len);
+
+	p->is_dropping = !end;
+	return end ? end - p->mem + 1 : (ssize_t)p->len;
 }
 
 /* What stands before the next path, with the name of the member. Returns as above. */
 static ssize_t hook_path_put_rest(struct hook_path *p, bool is_end)
 {
-	size_t len = hook_path_find(p);
+	size_t len = hook_path_find(p), line = 0;
+	const uint8_t *end;
 	int err;
 
 	p->is_in_path = len != 0;
@@ -66,8 +81,19 @@ static ssize_t hook_path_put_rest(struct hook_path *p, bool is_end)
 	if (!len)
 		len = is_end || p->len < HOOK_PATH_NAME_LEN ? p->len
 							    : p->len - (HOOK_PATH_NAME_LEN - 1);
+	while ((end = memchr(p->mem + line, '\n', len - line)) != NULL)
+		line = (size_t)(end - p->mem) + 1;
+	if (line)
+		p->line_at = p->to->len + line;
 	err = hook_path_put(p, p->mem, len);
 	return err ? err : (ssize_t)len;
+}
+
+static ssize_t hook_path_put_next(struct hook_path *p, bool is_end)
+{
+	if (p->is_dropping)
+		return hook_path_drop(p);
+	return p->is_in_path ? hook_path_put_now(p) : hook_path_put_rest(p, is_end);
 }
 
 int hook_path_step(struct hook_path *p)
@@ -87,7 +113,7 @@ int hook_path_step(struct hook_path *p)
 		}
 		if (!p->len)
 			return 0;
-		n = p->is_in_path ? hook_path_put_now(p) : hook_path_put_rest(p, is_end);
+		n = hook_path_put_next(p, is_end);
 		if (n < 0)
 			return (int)n;
 		p->len -= (size_t)n;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/kconfig.h"
 #include "base/log.h"
 
 enum {
@@ -253,6 +254,18 @@ static void on_probe_timer(struct loop_timer *timer)
 
 /* -- the connection --------------------------------------------------------------------------- */
 
+/* Once for each proxy that comes into use. */
+static void agent_tell_proxy(struct agent *a)
+{
+	const struct proxy *proxy = etcd_session_proxy(&a->session);
+	char text[PROXY_TEXT_MAX];
+
+	if (proxy && proxy != a->proxy && IS_ENABLED(CONFIG_NET_PROXY)) {
+		a->proxy = proxy;
+		log_info("%s: through proxy %s", agent_url(a), proxy_format(text, proxy));
+	}
+}
+
 static void agent_connect(struct agent *a)
 {
 	const struct etcd_endpoint *e = &a->cfg.endpoints[a->endpoint_next % a->cfg.endpoint_count];
@@ -262,6 +275,7 @@ static void agent_connect(struct agent *a)
 	a->had_event = a->is_ready_again = false;
 	a->relogins = 0;
 	etcd_session_open(&a->session, e);
+	agent_tell_proxy(a);
 }
 
 static void on_connect_timer(struct loop_timer *timer)

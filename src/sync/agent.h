@@ -166,6 +166,7 @@ struct agent {
 	bool is_ready_again; /* this connection was ready before */
 	uint32_t relogins; /* on this connection, without success between */
 	uint32_t random;
+	const struct proxy *proxy; /* the last one that was told of */
 	char url[AGENT_URL_MAX];
 };
 

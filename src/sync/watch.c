@@ -283,7 +283,7 @@ void watch_relist(struct watch *w)
 {
 	struct agent *a = w->agent;
 
-	log_warn("watch %s: what its mirror held is in doubt: full synchronisation", w->name);
+	log_warn("watch %s: what its folder held is in doubt: full synchronisation", w->name);
 	w->entry.id = watch_identity(w);
 	w->entry.saved_rev = -1;
 	w->synced_rev = 0;

@@ -178,16 +178,17 @@ static inline size_t count_descriptors(void)
 	return n;
 }
 
-/* -- the mirror's part ------------------------------------------------------------------------- */
+/* -- where the files are ----------------------------------------------------------------------- */
 
 static uint32_t shape;
 static bool is_moved; /* each path now ends in /%% */
 static unsigned path_calls;
+static int64_t files_done_rev;
 
 static inline size_t double_key_path(
-	struct mirror_sink *m, const uint8_t *key, size_t key_len, char *dst, size_t cap)
+	void *user, const uint8_t *key, size_t key_len, char *dst, size_t cap)
 {
-	(void)m;
+	assert_ptr_equal(user, &hook);
 	assert_true(key_len && cap > 4096);
 	if (memchr(key, '!', key_len))
 		return 0;
@@ -197,9 +198,9 @@ static inline size_t double_key_path(
 }
 
 static inline size_t double_path_now(
-	struct mirror_sink *m, const char *path, size_t len, char *dst, size_t cap)
+	void *user, const char *path, size_t len, char *dst, size_t cap)
 {
-	(void)m;
+	assert_ptr_equal(user, &hook);
 	path_calls++;
 	assert_true(len + 4 <= cap);
 	assert_null(memchr(path, '"', len));
@@ -211,14 +212,25 @@ static inline size_t double_path_now(
 	return len + (is_moved ? 3 : 0);
 }
 
-static inline uint32_t double_shape(const struct mirror_sink *m)
+static inline uint32_t double_shape(void *user)
 {
-	(void)m;
+	assert_ptr_equal(user, &hook);
 	return shape;
 }
 
-static const struct hook_mirror mirror_double = {
+static inline int64_t double_done_rev(void *user)
+{
+	assert_ptr_equal(user, &hook);
+	return files_done_rev;
+}
+
+static const struct hook_files mirror_double = {
 	.key_path = double_key_path, .path_now = double_path_now, .shape = double_shape};
+static const struct hook_files fetch_double = {.key_path = double_key_path,
+	.path_now = double_path_now,
+	.shape = double_shape,
+	.done_rev = double_done_rev,
+	.is_line_dropped = true};
 
 /* -- the hook under test ----------------------------------------------------------------------- */
 
@@ -239,8 +251,8 @@ static inline struct hook_cfg cfg_of(const char *script)
 static inline void begin_cfg(const struct hook_cfg *cfg)
 {
 	assert_int_equal(hook_init(&hook, cfg), 0);
-	hook.sink.wake = on_wake;
-	hook.sink.fail = on_fail;
+	hook.batch.sink.wake = on_wake;
+	hook.batch.sink.fail = on_fail;
 }
 
 static inline void begin(const char *script)
@@ -262,6 +274,7 @@ static inline int setup(void **state)
 	shape = 0;
 	is_moved = false;
 	path_calls = 0;
+	files_done_rev = 0;
 	memset(&hook, 0, sizeof(hook));
 	log_set_writer(on_log);
 	loop_init(&loop);
@@ -324,24 +337,24 @@ static inline int event(
 		.mod_rev = rev,
 		.has_prev = prev != NULL,
 		.prev_len = prev ? strlen(prev) : 0};
-	const struct sink_ops *ops = hook.sink.ops;
+	const struct sink_ops *ops = hook.batch.sink.ops;
 	int ret;
 
 	in_call = true;
-	ret = ops->event(&hook.sink, &e);
+	ret = ops->event(&hook.batch.sink, &e);
 	for (size_t at = 0; !ret && value && at < e.value_len;) {
-		ssize_t n = ops->value(&hook.sink, &e, ETCD_VALUE, (const uint8_t *)value + at,
-			(size_t)e.value_len - at);
+		ssize_t n = ops->value(&hook.batch.sink, &e, ETCD_VALUE,
+			(const uint8_t *)value + at, (size_t)e.value_len - at);
 
 		assert_true(n > 0);
 		at += (size_t)n;
 	}
 	if (!ret && e.prev_len)
-		assert_int_equal(ops->value(&hook.sink, &e, ETCD_VALUE_PREV, (const uint8_t *)prev,
-					 (size_t)e.prev_len),
+		assert_int_equal(ops->value(&hook.batch.sink, &e, ETCD_VALUE_PREV,
+					 (const uint8_t *)prev, (size_t)e.prev_len),
 			e.prev_len);
 	if (!ret)
-		assert_int_equal(ops->event_end(&hook.sink, &e), 0);
+		assert_int_equal(ops->event_end(&hook.batch.sink, &e), 0);
 	in_call = false;
 	return ret;
 }
@@ -349,7 +362,7 @@ static inline int event(
 static inline void commit(int64_t rev)
 {
 	in_call = true;
-	hook.sink.ops->commit(&hook.sink, rev);
+	hook.batch.sink.ops->commit(&hook.batch.sink, rev);
 	in_call = false;
 }
 
@@ -365,7 +378,7 @@ static inline int sync_begin(enum sync_reason reason, int64_t rev)
 	int ret;
 
 	in_call = true;
-	ret = hook.sink.ops->sync_begin(&hook.sink, &sync);
+	ret = hook.batch.sink.ops->sync_begin(&hook.batch.sink, &sync);
 	in_call = false;
 	return ret;
 }
@@ -373,20 +386,20 @@ static inline int sync_begin(enum sync_reason reason, int64_t rev)
 static inline void synced(int64_t rev)
 {
 	in_call = true;
-	assert_int_equal(hook.sink.ops->synced(&hook.sink, rev), 0);
+	assert_int_equal(hook.batch.sink.ops->synced(&hook.batch.sink, rev), 0);
 	in_call = false;
 	commit(rev);
 }
 
 static inline bool is_ready(void)
 {
-	return hook.sink.ops->is_ready(&hook.sink);
+	return hook.batch.sink.ops->is_ready(&hook.batch.sink);
 }
 
 static inline void stop(int64_t timeout_ms)
 {
 	in_call = true;
-	hook.sink.ops->stop(&hook.sink, timeout_ms);
+	hook.batch.sink.ops->stop(&hook.batch.sink, timeout_ms);
 	in_call = false;
 }
 

@@ -17,13 +17,13 @@ static void test_batch_and_environment(void **state)
 	assert_int_equal(event("/a\"b", "1", 11, false, NULL), 0);
 	assert_int_equal(event("/b", NULL, 12, false, NULL), 0);
 	turn();
-	assert_int_equal(hook.state, HOOK_GATHER);
+	assert_int_equal(hook.batch.state, BATCH_GATHER);
 	commit(12);
 	assert_false(hook_is_running(&hook));
 	turn();
 	assert_true(hook_is_running(&hook));
-	UNTIL(hook.sink.done_rev);
-	assert_int_equal(hook.sink.done_rev, 12);
+	UNTIL(hook.batch.sink.done_rev);
+	assert_int_equal(hook.batch.sink.done_rev, 12);
 	assert_int_equal(wakes, 1);
 	assert_int_equal(fails, 0);
 	check_text("in",
@@ -34,14 +34,14 @@ static void test_batch_and_environment(void **state)
 	hook_free(&hook);
 
 	/* All of them, and a folder that is relative. */
-	cfg.mirror = (struct mirror_sink *)&hook;
-	cfg.mirror_ops = &mirror_double;
+	cfg.files_user = &hook;
+	cfg.files = &mirror_double;
 	cfg.mirror_path = "some/folder";
 	cfg.device = "id 7";
 	begin_cfg(&cfg);
 	assert_int_equal(sync_begin(SYNC_COMPACTED, 40), 0);
 	synced(40);
-	UNTIL(hook.sink.done_rev);
+	UNTIL(hook.batch.sink.done_rev);
 	snprintf(want, sizeof(want),
 		"ETCHLET_DEVICE=id 7\nETCHLET_MIRROR=%s/some/folder\nETCHLET_REASON=compacted\n"
 		"ETCHLET_REVISION=40\nETCHLET_WATCH=net\n",
@@ -56,7 +56,7 @@ static void test_commits_without_events(void **state)
 	(void)state;
 	begin("touch $T/run; while [ ! -e $T/go ]; do sleep 0.02; done");
 	commit(5);
-	assert_int_equal(hook.sink.done_rev, 5);
+	assert_int_equal(hook.batch.sink.done_rev, 5);
 	turn();
 	assert_false(has_file("run"));
 	put("/a", "1", 6);
@@ -64,12 +64,12 @@ static void test_commits_without_events(void **state)
 	commit(8);
 	UNTIL(has_file("run"));
 	commit(9);
-	assert_int_equal(hook.sink.done_rev, 5);
+	assert_int_equal(hook.batch.sink.done_rev, 5);
 	close(open(in_dir("go"), O_CREAT | O_WRONLY, 0600));
 	UNTIL(wakes);
-	assert_int_equal(hook.sink.done_rev, 9);
+	assert_int_equal(hook.batch.sink.done_rev, 9);
 	commit(10);
-	assert_int_equal(hook.sink.done_rev, 10);
+	assert_int_equal(hook.batch.sink.done_rev, 10);
 }
 
 static void test_busy(void **state)
@@ -91,32 +91,32 @@ static void test_busy(void **state)
 	assert_int_equal(sync_begin(SYNC_FIRST, 9), ERR_BUSY);
 	assert_int_equal(wakes, 0);
 	close(open(in_dir("go"), O_CREAT | O_WRONLY, 0600));
-	UNTIL(hook.state == HOOK_WAIT);
+	UNTIL(hook.batch.state == BATCH_WAIT);
 	/* Told, for a listing may begin now; events may not. */
 	assert_int_equal(wakes, 1);
 	assert_true(is_ready());
 	assert_int_equal(event("/b", "2", 7, false, NULL), ERR_BUSY);
 	/* Nobody asks: nobody is told. */
-	hook.sink.ops->retry(&hook.sink);
+	hook.batch.sink.ops->retry(&hook.batch.sink);
 	UNTIL(has_file("run"));
 	close(open(in_dir("go"), O_CREAT | O_WRONLY, 0600));
-	UNTIL(hook.state == HOOK_WAIT);
+	UNTIL(hook.batch.state == BATCH_WAIT);
 	assert_int_equal(wakes, 1);
 	close(open(in_dir("well"), O_CREAT | O_WRONLY, 0600));
-	hook.sink.ops->retry(&hook.sink);
+	hook.batch.sink.ops->retry(&hook.batch.sink);
 	UNTIL(has_file("run"));
 	close(open(in_dir("go"), O_CREAT | O_WRONLY, 0600));
-	UNTIL(hook.state == HOOK_IDLE);
+	UNTIL(hook.batch.state == BATCH_IDLE);
 	assert_int_equal(wakes, 2);
-	assert_int_equal(hook.sink.done_rev, 6);
+	assert_int_equal(hook.batch.sink.done_rev, 6);
 	assert_int_equal(event("/b", "2", 7, false, NULL), 0);
 }
 
 /* The program starts at the end of this turn. */
 static bool is_due(void)
 {
-	return hook.state == HOOK_SETTLE && hook.timer.is_set &&
-	       hook.timer.due_ms <= hook.cfg.loop->now_ms;
+	return hook.batch.state == BATCH_SETTLE && hook.batch.timer.is_set &&
+	       hook.batch.timer.due_ms <= hook.batch.cfg.loop->now_ms;
 }
 
 static void test_settle(void **state)
@@ -127,7 +127,7 @@ static void test_settle(void **state)
 	cfg.settle_ms = 60000;
 	begin_cfg(&cfg);
 	put("/a", "1", 6);
-	assert_int_equal(hook.state, HOOK_SETTLE);
+	assert_int_equal(hook.batch.state, BATCH_SETTLE);
 	turn();
 	put("/b", "2", 7);
 	skew_ms += 30000;
@@ -135,25 +135,25 @@ static void test_settle(void **state)
 	put("/c", "3", 8);
 	commit(9);
 	turn();
-	assert_int_equal(hook.state, HOOK_SETTLE);
+	assert_int_equal(hook.batch.state, BATCH_SETTLE);
 	/* The answer that is under way at its end belongs to it. */
 	assert_int_equal(event("/d", "4", 10, false, NULL), 0);
 	skew_ms += 60000;
 	turn();
-	assert_int_equal(hook.state, HOOK_GATHER);
+	assert_int_equal(hook.batch.state, BATCH_GATHER);
 	assert_int_equal(event("/e", "5", 10, false, NULL), 0);
 	commit(10);
 	assert_true(is_due());
-	UNTIL(hook.sink.done_rev == 10);
+	UNTIL(hook.batch.sink.done_rev == 10);
 	check_text("runs", "10\n");
 	check_text("in", PUT_LINE("/a", "1", "6") PUT_LINE("/b", "2", "7") PUT_LINE("/c", "3", "8")
 				 PUT_LINE("/d", "4", "10") PUT_LINE("/e", "5", "10"));
 	/* The next one settles anew. */
 	put("/f", "6", 11);
 	turn();
-	assert_int_equal(hook.state, HOOK_SETTLE);
+	assert_int_equal(hook.batch.state, BATCH_SETTLE);
 	skew_ms += 60000;
-	UNTIL(hook.sink.done_rev == 11);
+	UNTIL(hook.batch.sink.done_rev == 11);
 	check_text("runs", "10\n11\n");
 }
 
@@ -163,38 +163,38 @@ static void test_answer_of_many_revisions_is_one_batch(void **state)
 
 	(void)state;
 	begin_cfg(&cfg);
-	hook.sink.is_mid_answer = true;
+	hook.batch.sink.is_mid_answer = true;
 	put("/a", "1", 6);
 	put("/b", "2", 7);
 	turn();
-	assert_int_equal(hook.state, HOOK_SETTLE);
+	assert_int_equal(hook.batch.state, BATCH_SETTLE);
 	/* What comes last may be nothing for this sink. */
-	hook.sink.is_mid_answer = false;
+	hook.batch.sink.is_mid_answer = false;
 	commit(8);
 	assert_true(is_due());
-	UNTIL(hook.sink.done_rev == 8);
+	UNTIL(hook.batch.sink.done_rev == 8);
 	check_text("runs", "7\n");
 	/* An answer that stays away does not keep what has come. */
-	hook.sink.is_mid_answer = true;
+	hook.batch.sink.is_mid_answer = true;
 	put("/c", "3", 9);
 	skew_ms += 1000;
-	UNTIL(hook.sink.done_rev == 9);
+	UNTIL(hook.batch.sink.done_rev == 9);
 	check_text("runs", "7\n9\n");
 }
 
 static void test_large_batch_does_not_settle(void **state)
 {
 	struct hook_cfg cfg = cfg_of("wc -c >$T/len");
-	char *value = text_of(CONFIG_HOOK_BATCH_BYTES / 2);
+	char *value = text_of(CONFIG_BATCH_FULL_BYTES / 2);
 
 	(void)state;
 	cfg.settle_ms = 1000000;
 	begin_cfg(&cfg);
 	put("/a", value, 6);
-	assert_int_equal(hook.state, HOOK_SETTLE);
+	assert_int_equal(hook.batch.state, BATCH_SETTLE);
 	put("/b", value, 7);
-	UNTIL(hook.sink.done_rev == 7);
-	assert_true(read_number("len") > CONFIG_HOOK_BATCH_BYTES);
+	UNTIL(hook.batch.sink.done_rev == 7);
+	assert_true(read_number("len") > CONFIG_BATCH_FULL_BYTES);
 	free(value);
 }
 
@@ -216,9 +216,9 @@ static void test_listing(void **state)
 	assert_int_equal(event("/l", "1", 7, true, NULL), 0);
 	commit(39);
 	turn();
-	assert_int_equal(hook.state, HOOK_LIST);
+	assert_int_equal(hook.batch.state, BATCH_LIST);
 	synced(41);
-	UNTIL(hook.sink.done_rev == 41);
+	UNTIL(hook.batch.sink.done_rev == 41);
 	check_text("in",
 		"{\"watch\":\"net\",\"type\":\"sync\",\"reason\":\"first\",\"revision\":41}\n"
 		"{\"watch\":\"net\",\"type\":\"put\",\"key\":\"/l\",\"value\":\"1\","
@@ -227,15 +227,15 @@ static void test_listing(void **state)
 		"{\"watch\":\"net\",\"type\":\"synced\",\"revision\":41}\n");
 	/* An empty one is a batch too, and supersedes one that has failed. */
 	close(open(in_dir("bad"), O_CREAT | O_WRONLY, 0600));
-	hook.cfg.settle_ms = 0;
-	hook.attempt.backoff_min_ms = hook.attempt.backoff_max_ms = 1000000;
+	hook.batch.cfg.settle_ms = 0;
+	hook.batch.attempt.backoff_min_ms = hook.batch.attempt.backoff_max_ms = 1000000;
 	put("/bad", "1", 42);
-	UNTIL(hook.state == HOOK_WAIT);
+	UNTIL(hook.batch.state == BATCH_WAIT);
 	unlink(in_dir("bad"));
 	assert_int_equal(sync_begin(SYNC_ROLLBACK, 20), 0);
-	assert_int_equal(hook.state, HOOK_LIST);
+	assert_int_equal(hook.batch.state, BATCH_LIST);
 	synced(20);
-	UNTIL(hook.sink.done_rev == 20);
+	UNTIL(hook.batch.sink.done_rev == 20);
 	check_text("runs", "first 41\nevent 42\nrollback 20\n");
 	check_text("in",
 		"{\"watch\":\"net\",\"type\":\"sync\",\"reason\":\"rollback\",\"revision\":20}\n"
@@ -243,10 +243,10 @@ static void test_listing(void **state)
 	/* The torn event of a batch is gone with it. */
 	struct etcd_event e = {.key = (const uint8_t *)"/t", .key_len = 2, .value_len = 9};
 
-	assert_int_equal(hook.sink.ops->event(&hook.sink, &e), 0);
+	assert_int_equal(hook.batch.sink.ops->event(&hook.batch.sink, &e), 0);
 	assert_int_equal(sync_begin(SYNC_STATE, 21), 0);
 	synced(21);
-	UNTIL(hook.sink.done_rev == 21);
+	UNTIL(hook.batch.sink.done_rev == 21);
 	assert_null(strstr(read_text("in"), "truncated"));
 }
 
@@ -261,22 +261,23 @@ static void test_retry(void **state)
 	cfg.backoff_min_ms = cfg.backoff_max_ms = 1000000;
 	begin_cfg(&cfg);
 	put("/a", "1", 6);
-	assert_null(sink_condition(&hook.sink, condition, sizeof(condition)));
-	UNTIL(hook.state == HOOK_RUN);
-	assert_string_equal(sink_condition(&hook.sink, condition, sizeof(condition)), "hook runs");
-	UNTIL(hook.state == HOOK_WAIT);
-	assert_non_null(sink_condition(&hook.sink, condition, sizeof(condition)));
+	assert_null(sink_condition(&hook.batch.sink, condition, sizeof(condition)));
+	UNTIL(hook.batch.state == BATCH_RUN);
+	assert_string_equal(
+		sink_condition(&hook.batch.sink, condition, sizeof(condition)), "hook runs");
+	UNTIL(hook.batch.state == BATCH_WAIT);
+	assert_non_null(sink_condition(&hook.batch.sink, condition, sizeof(condition)));
 	assert_int_equal(strncmp(condition, "hook failed, tried again: ", 26), 0);
 	assert_non_null(strstr(condition, "ended with status 1"));
-	assert_true(hook.sink.is_failing && hook.sink.why_ms);
+	assert_true(hook.batch.sink.is_failing && hook.batch.sink.why_ms);
 	close(open(in_dir("go"), O_CREAT | O_WRONLY, 0600));
-	hook.sink.ops->retry(&hook.sink);
-	UNTIL(hook.sink.done_rev == 6);
-	assert_null(sink_condition(&hook.sink, condition, sizeof(condition)));
-	assert_false(hook.sink.is_failing);
-	hook.sink.ops->retry(&hook.sink);
+	hook.batch.sink.ops->retry(&hook.batch.sink);
+	UNTIL(hook.batch.sink.done_rev == 6);
+	assert_null(sink_condition(&hook.batch.sink, condition, sizeof(condition)));
+	assert_false(hook.batch.sink.is_failing);
+	hook.batch.sink.ops->retry(&hook.batch.sink);
 	turn();
-	assert_int_equal(hook.state, HOOK_IDLE);
+	assert_int_equal(hook.batch.state, BATCH_IDLE);
 }
 
 /* The one that it waits for, too. */
@@ -288,12 +289,12 @@ static void test_other_backoff(void **state)
 	cfg.backoff_min_ms = cfg.backoff_max_ms = 1000000000;
 	begin_cfg(&cfg);
 	put("/a", "1", 6);
-	UNTIL(hook.state == HOOK_WAIT);
+	UNTIL(hook.batch.state == BATCH_WAIT);
 	close(open(in_dir("go"), O_CREAT | O_WRONLY, 0600));
 	hook_set_backoff(&hook, 1, 5);
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 	hook_set_backoff(&hook, 1, 5);
-	assert_int_equal(hook.state, HOOK_IDLE);
+	assert_int_equal(hook.batch.state, BATCH_IDLE);
 }
 
 static void check_stops_at_once(void)
@@ -301,7 +302,7 @@ static void check_stops_at_once(void)
 	unsigned before = wakes;
 
 	stop(7000);
-	assert_true(hook.sink.is_stopped);
+	assert_true(hook.batch.sink.is_stopped);
 	turn();
 	assert_int_equal(wakes, before + 1);
 	assert_int_equal(event("/z", "1", 99, false, NULL), ERR_BUSY);
@@ -310,7 +311,7 @@ static void check_stops_at_once(void)
 	for (int i = 0; i < 3; i++)
 		turn();
 	assert_false(has_file("run"));
-	assert_int_equal(hook.sink.done_rev, 0);
+	assert_int_equal(hook.batch.sink.done_rev, 0);
 	hook_free(&hook);
 }
 
@@ -341,17 +342,17 @@ static void test_stop_where_nothing_runs(void **state)
 	bad.backoff_min_ms = bad.backoff_max_ms = 1000000;
 	begin_cfg(&bad);
 	put("/a", "1", 6);
-	UNTIL(hook.state == HOOK_WAIT);
+	UNTIL(hook.batch.state == BATCH_WAIT);
 	check_stops_at_once();
 	/* While paths are put in. */
 	cfg.settle_ms = 0;
-	cfg.mirror = (struct mirror_sink *)&hook;
-	cfg.mirror_ops = &mirror_double;
+	cfg.files_user = &hook;
+	cfg.files = &mirror_double;
 	begin_cfg(&cfg);
 	put("/a", "1", 6);
 	shape++;
 	turn();
-	assert_int_equal(hook.state, HOOK_PATHS);
+	assert_int_equal(hook.batch.state, BATCH_PREPARE);
 	check_stops_at_once();
 }
 
@@ -362,10 +363,10 @@ static void test_stop_lets_it_end(void **state)
 	put("/a", "1", 6);
 	UNTIL(has_file("run"));
 	stop(7000);
-	assert_false(hook.sink.is_stopped);
+	assert_false(hook.batch.sink.is_stopped);
 	assert_true(hook_is_running(&hook));
-	UNTIL(hook.sink.is_stopped);
-	assert_int_equal(hook.sink.done_rev, 6);
+	UNTIL(hook.batch.sink.is_stopped);
+	assert_int_equal(hook.batch.sink.done_rev, 6);
 	assert_int_equal(wakes, 1);
 	assert_string_equal(log_text, "");
 }
@@ -384,8 +385,8 @@ static void test_stop_ends_it(void **state)
 	UNTIL(has_file("term"));
 	assert_int_equal(hook.program.state, PROGRAM_TERM);
 	skew_ms += 4500;
-	UNTIL(hook.sink.is_stopped);
-	assert_int_equal(hook.sink.done_rev, 0);
+	UNTIL(hook.batch.sink.is_stopped);
+	assert_int_equal(hook.batch.sink.done_rev, 0);
 	assert_int_equal(wakes, 1);
 	check_log("ended with status 137 at the stop; the batch of revision 6 comes again", 1);
 	assert_int_equal(fails, 0);
@@ -403,111 +404,6 @@ static void test_freed_while_it_runs(void **state)
 	hook_free(&hook);
 	/* Nothing of it is left, not even for the process table. */
 	UNTIL(kill(pid, 0) < 0 && errno == ESRCH);
-}
-
-/* -- paths ------------------------------------------------------------------------------------- */
-
-static void begin_mirrored(const char *script, bool want_prev)
-{
-	struct hook_cfg cfg = cfg_of(script);
-
-	cfg.mirror = (struct mirror_sink *)&hook;
-	cfg.mirror_ops = &mirror_double;
-	cfg.want_prev = want_prev;
-	begin_cfg(&cfg);
-}
-
-static void test_paths(void **state)
-{
-	(void)state;
-	begin_mirrored("cat >$T/in", true);
-	assert_int_equal(event("/a", "\"path\":\"no", 6, false, "\"path\":\"no"), 0);
-	assert_int_equal(event("/b!", "2", 7, false, NULL), 0);
-	assert_int_equal(event("/c", NULL, 8, false, NULL), 0);
-	assert_int_equal(event("/d", "", 8, false, NULL), 0);
-	assert_int_equal(event("/\"path\":\"x", "1", 8, false, NULL), 0);
-	commit(8);
-	UNTIL(hook.sink.done_rev == 8);
-	assert_int_equal(path_calls, 0);
-#define PATHS_WANT(end) \
-	PATH_LINE("/a", ",\"path\":\"a" end "\"", "6") \
-	",\"prev_value\":\"\\\"path\\\":\\\"no\"}\n" PATH_LINE("/b!", "", \
-		"7") "}\n" \
-		     "{\"watch\":\"net\",\"type\":\"delete\",\"key\":\"/c\",\"mod_revision\":8}\n" PATH_LINE( \
-			     "/d", ",\"path\":\"d" end "\"", "8") "}\n"
-	char *got = read_text("in"), *want = (char *)(uintptr_t)PATHS_WANT("");
-
-	assert_memory_equal(got, want, strlen(want));
-	hook_free(&hook);
-
-	begin_mirrored("cat >$T/in; [ -e $T/go ]", true);
-	hook.attempt.backoff_min_ms = hook.attempt.backoff_max_ms = 1000000;
-	assert_int_equal(event("/a", "\"path\":\"no", 6, false, "\"path\":\"no"), 0);
-	assert_int_equal(event("/b!", "2", 7, false, NULL), 0);
-	assert_int_equal(event("/c", NULL, 8, false, NULL), 0);
-	shape++;
-	is_moved = true;
-	assert_int_equal(event("/d", "", 8, false, NULL), 0);
-	assert_int_equal(event("/x", "", 8, false, NULL), 0);
-	commit(8);
-	UNTIL(hook.state == HOOK_WAIT);
-	assert_int_equal(path_calls, 3);
-	check_text("in", PATHS_WANT("/%%") PATH_LINE("/x", ",\"path\":\"x\"", "8") "}\n");
-	/* Not when nothing has changed; and again when something has. */
-	hook.sink.ops->retry(&hook.sink);
-	UNTIL(hook.sink.errors == 2);
-	assert_int_equal(path_calls, 3);
-	shape++;
-	close(open(in_dir("go"), O_CREAT | O_WRONLY, 0600));
-	hook.sink.ops->retry(&hook.sink);
-	UNTIL(hook.sink.done_rev == 8);
-	assert_int_equal(path_calls, 6);
-	check_text("in", PATHS_WANT("/%%/%%") PATH_LINE("/x", ",\"path\":\"x\"", "8") "}\n");
-}
-
-/* Paths and names lie across every bound of what is looked at together. */
-static void test_many_paths(void **state)
-{
-	static char key[CONFIG_ETCD_KEY_BYTES], want[LOG_CAP];
-	FILE *f;
-	int n = 0;
-
-	(void)state;
-	begin_mirrored("cat >$T/in", false);
-	while (hook.spool.len < 1000000) {
-		size_t len = 2 + (size_t)(n * 7919) % (n % 50 ? 300 : sizeof(key) - 3);
-
-		memset(key, 'a' + n % 20, len);
-		key[0] = '/';
-		key[len] = '\0';
-		assert_int_equal(event(key, "v", 6, false, NULL), 0);
-		n++;
-		turn();
-	}
-	shape++;
-	is_moved = true;
-	commit(6);
-	turn();
-	assert_int_equal(hook.state, HOOK_PATHS);
-	assert_int_equal(event("/z", "1", 7, false, NULL), ERR_BUSY);
-	UNTIL(hook.sink.done_rev == 6);
-	assert_int_equal(path_calls, n);
-	f = fopen(in_dir("in"), "r");
-	assert_non_null(f);
-	for (int i = 0; i < n; i++) {
-		static char line[LOG_CAP];
-		size_t len = 2 + (size_t)(i * 7919) % (i % 50 ? 300 : sizeof(key) - 3);
-
-		memset(key, 'a' + i % 20, len);
-		key[0] = '/';
-		key[len] = '\0';
-		snprintf(want, sizeof(want), PATH_LINE("%s", ",\"path\":\"%s/%%%%\"", "6") "}\n",
-			key, key + 1);
-		assert_non_null(fgets(line, sizeof(line), f));
-		assert_string_equal(line, want);
-	}
-	assert_int_equal(fgetc(f), EOF);
-	fclose(f);
 }
 
 /* -- no room for a batch ----------------------------------------------------------------------- */
@@ -530,18 +426,18 @@ static void test_no_room(void **state)
 			.mod_rev = 6};
 
 		if (ret != ERR_AGAIN || sent == 0)
-			ret = hook.sink.ops->event(&hook.sink, &e);
+			ret = hook.batch.sink.ops->event(&hook.batch.sink, &e);
 		if (ret == ERR_AGAIN)
 			break;
 		for (size_t at = 0; at < 16000;) {
-			ssize_t n = hook.sink.ops->value(&hook.sink, &e, ETCD_VALUE,
+			ssize_t n = hook.batch.sink.ops->value(&hook.batch.sink, &e, ETCD_VALUE,
 				(const uint8_t *)value + at, 16000 - at);
 
 			if (n == ERR_AGAIN || n == 0)
 				break;
 			at += (size_t)n;
 		}
-		ret = hook.sink.ops->event_end(&hook.sink, &e);
+		ret = hook.batch.sink.ops->event_end(&hook.batch.sink, &e);
 		if (ret == ERR_AGAIN)
 			break;
 		sent++;
@@ -554,12 +450,12 @@ static void test_no_room(void **state)
 	check_log("a batch can't be kept in", 1);
 	skew_ms += 3000;
 	turn();
-	assert_int_equal(hook.sink.errors, 1);
+	assert_int_equal(hook.batch.sink.errors, 1);
 	assert_int_equal(wakes, 0);
 	/* A listing that fits begins all the same. */
 	assert_int_equal(sync_begin(SYNC_FIRST, 7), 0);
 	synced(7);
-	UNTIL(hook.sink.done_rev == 7);
+	UNTIL(hook.batch.sink.done_rev == 7);
 	check_log("works again", 1);
 	/* And what does not, when there is room again. */
 	assert_int_equal(event("/a", value, 8, false, NULL), 0);
@@ -567,14 +463,14 @@ static void test_no_room(void **state)
 	assert_int_equal(event("/a", value, 8, false, NULL), 0);
 	assert_int_equal(event("/a", value, 8, false, NULL), 0);
 	assert_int_equal(event("/b", "short", 8, false, NULL), 0);
-	hook.spool.mem_max = hook.spool.len;
+	hook.batch.spool.mem_max = hook.batch.spool.len;
 	commit(8);
 	turn();
 	turn();
-	assert_int_equal(hook.state, HOOK_READY);
+	assert_int_equal(hook.batch.state, BATCH_READY);
 	assert_int_equal(mkdir(folder, 0700), 0);
 	skew_ms += 1000;
-	UNTIL(hook.sink.done_rev == 8);
+	UNTIL(hook.batch.sink.done_rev == 8);
 	assert_true(read_number("len") > 64000);
 	rmdir(folder);
 	free(value);
@@ -613,8 +509,6 @@ int main(void)
 		TEST(test_stop_lets_it_end),
 		TEST(test_stop_ends_it),
 		TEST(test_freed_while_it_runs),
-		TEST(test_paths),
-		TEST(test_many_paths),
 		TEST(test_no_room),
 		TEST(test_bad_names),
 	};

@@ -10,17 +10,17 @@ static void test_retries_with_the_same_input(void **state)
 	(void)state;
 	begin("n=$(cat $T/n 2>/dev/null); echo x$n >$T/n; cat >$T/in.$n; [ \"$n\" = xxxx ]");
 	put("/a", "1", 6);
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 	for (int i = 0; i <= 4; i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "in.%.*s", i, "xxxx");
 		check_text(name, PUT_LINE("/a", "1", "6"));
 	}
-	assert_int_equal(hook.sink.errors, 4);
+	assert_int_equal(hook.batch.sink.errors, 4);
 	assert_int_equal(fails, 4);
 	assert_int_equal(fail_err, ERR_IO);
-	assert_non_null(strstr(hook.sink.why, "ended with status 1"));
+	assert_non_null(strstr(hook.batch.sink.why, "ended with status 1"));
 	check_log("ended with status 1 at revision 6; it is tried again", 1);
 	check_log("works again", 1);
 	assert_int_equal(wakes, 1);
@@ -31,9 +31,9 @@ static void test_killed_by_a_signal(void **state)
 	(void)state;
 	begin("[ -e $T/second ] || { touch $T/second; kill -9 $$; }");
 	put("/a", "1", 6);
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 	check_log("status 137", 1);
-	assert_int_equal(hook.sink.errors, 1);
+	assert_int_equal(hook.batch.sink.errors, 1);
 }
 
 static void test_cannot_start(void **state)
@@ -49,7 +49,7 @@ static void test_cannot_start(void **state)
 	begin_cfg(&cfg);
 	assert_int_equal(hook_check(argv), ERR_NOENT);
 	put("/a", "1", 6);
-	UNTIL(hook.sink.errors >= 3);
+	UNTIL(hook.batch.sink.errors >= 3);
 	assert_int_equal(fail_err, ERR_NOENT);
 	check_log("not started: no such file", 1);
 	fd = open(script, O_WRONLY | O_CREAT, 0600);
@@ -59,7 +59,7 @@ static void test_cannot_start(void **state)
 	UNTIL(fail_err == ERR_ACCESS);
 	chmod(script, 0700);
 	assert_int_equal(hook_check(argv), 0);
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 	check_text("in", PUT_LINE("/a", "1", "6"));
 	check_log("works again", 1);
 }
@@ -92,11 +92,11 @@ static void test_sleeps_beyond_its_time(void **state)
 	assert_int_equal(hook.program.state, PROGRAM_RUN);
 	skew_ms += 15000;
 	/* That it ended with 0 upon SIGTERM does not count, and what it started goes with it. */
-	UNTIL(hook.sink.errors);
+	UNTIL(hook.batch.sink.errors);
 	assert_int_equal(fail_err, ERR_TIMEOUT);
 	check_log("ran longer than 15000 ms and was ended", 1);
 	UNTIL(is_gone(read_number("pid")));
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 }
 
 static void test_ignores_sigterm(void **state)
@@ -114,9 +114,9 @@ static void test_ignores_sigterm(void **state)
 		turn();
 	assert_int_equal(hook.program.state, PROGRAM_TERM);
 	skew_ms += PROGRAM_KILL_MS;
-	UNTIL(hook.sink.errors == 1);
+	UNTIL(hook.batch.sink.errors == 1);
 	UNTIL(is_gone(read_number("pid")));
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 }
 
 static void test_missed_signal(void **state)
@@ -125,7 +125,7 @@ static void test_missed_signal(void **state)
 	begin("exit 0");
 	loop_fd_remove(&loop, &signals);
 	put("/a", "1", 6);
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 }
 
 /* -- its input, output and descriptors --------------------------------------------------------- */
@@ -140,15 +140,15 @@ static void test_never_reads(void **state)
 		for (int i = 0; i < 10; i++)
 			assert_int_equal(event("/a", value, 6 + round, false, NULL), 0);
 		/* What is large is in a file without a name. */
-		assert_true(hook.spool.is_file);
+		assert_true(hook.batch.spool.is_file);
 		assert_int_equal(rmdir(dir), round ? -1 : 0);
 		if (!round)
 			assert_int_equal(mkdir(dir, 0700), 0);
 		commit(6 + round);
-		UNTIL(hook.sink.done_rev == 6 + round);
+		UNTIL(hook.batch.sink.done_rev == 6 + round);
 		close(open(in_dir("go"), O_CREAT | O_WRONLY, 0600));
 	}
-	assert_int_equal(hook.sink.errors, 0);
+	assert_int_equal(hook.batch.sink.errors, 0);
 	/* Nothing is kept open between two batches. */
 	assert_int_equal(count_descriptors(), descriptors);
 	free(value);
@@ -159,8 +159,8 @@ static void test_closes_its_descriptors(void **state)
 	(void)state;
 	begin("exec <&- >&- 2>&-; sleep 0.2; exit 0");
 	put("/a", "1", 6);
-	UNTIL(hook.sink.done_rev == 6);
-	assert_int_equal(hook.sink.errors, 0);
+	UNTIL(hook.batch.sink.done_rev == 6);
+	assert_int_equal(hook.batch.sink.errors, 0);
 }
 
 static void test_descriptors_of_the_program(void **state)
@@ -171,7 +171,7 @@ static void test_descriptors_of_the_program(void **state)
 	begin("ls /proc/$$/fd; echo x 2>/dev/null >&0 && echo writable; "
 	      "readlink /proc/$$/fd/1 /proc/$$/fd/2 | uniq | wc -l >$T/outputs");
 	put("/a", "1", 6);
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 	assert_string_equal(log_text, "hook net: 0\nhook net: 1\nhook net: 2\n");
 	assert_int_equal(read_number("outputs"), 1);
 	close(stray);
@@ -183,7 +183,7 @@ static void test_output_lines(void **state)
 	begin("printf 'one\\n\\ntwo\\r\\n\\377\\001\\n'; printf err >&2; sleep 0.1; "
 	      "printf 'or\\nlast'");
 	put("/a", "1", 6);
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 	assert_string_equal(log_text,
 		"hook net: one\nhook net: two\nhook net: \\xFF\\x01\nhook net: error\n"
 		"hook net: last\n");
@@ -199,7 +199,7 @@ static void test_output_without_measure(void **state)
 	put("/a", "1", 6);
 	UNTIL(count_log("hook net: y\n") == CONFIG_HOOK_LOG_LINES);
 	skew_ms += 15000;
-	UNTIL(hook.sink.errors);
+	UNTIL(hook.batch.sink.errors);
 	assert_int_equal(count_log("hook net: y\n"), CONFIG_HOOK_LOG_LINES);
 	check_log("more lines not shown", 1);
 	hook_free(&hook);
@@ -209,7 +209,7 @@ static void test_output_without_measure(void **state)
 	log_len = 0;
 	begin("head -c 100000000 /dev/zero; echo; head -c 100000 /bin/ls; seq 1000");
 	put("/a", "1", 6);
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 	assert_memory_equal(log_text, "hook net: \\x00\\x00", 18);
 	check_log("ELF", 1);
 	assert_int_equal(count_log("\n"), CONFIG_HOOK_LOG_LINES + 1);
@@ -228,7 +228,7 @@ static void test_output_without_a_place(void **state)
 		assert_int_equal(loop_fd_add(&loop, &others[i]), 0);
 	}
 	put("/a", "1", 6);
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 	check_log("hook net: first\n", 1);
 	check_log("hook net: last\n", 1);
 	for (size_t i = 0; i < CONFIG_LOOP_FD_COUNT - 1; i++)
@@ -243,7 +243,7 @@ static void test_leaves_something_running(void **state)
 	(void)state;
 	begin("sleep 300 & echo $! >$T/pid; echo hello");
 	put("/a", "1", 6);
-	UNTIL(hook.sink.done_rev == 6);
+	UNTIL(hook.batch.sink.done_rev == 6);
 	assert_true(real_ms() - from_ms < 10000);
 	check_log("hook net: hello\n", 1);
 	pid = read_number("pid");
@@ -276,11 +276,11 @@ static void run_history(uint32_t seed)
 	cfg.settle_ms = seed % 3 ? 0 : 5;
 	begin_cfg(&cfg);
 	for (int step = 0; step < 120; step++) {
-		int64_t done = hook.sink.done_rev;
+		int64_t done = hook.batch.sink.done_rev;
 		char key[16], *at;
 		size_t cap;
 
-		if (hook.state == HOOK_IDLE && pending_len && !is_open) {
+		if (hook.batch.state == BATCH_IDLE && pending_len && !is_open) {
 			memcpy(want + want_len, pending, pending_len);
 			want_len += pending_len;
 			pending_len = 0;
@@ -316,7 +316,7 @@ static void run_history(uint32_t seed)
 			close(open(in_dir("bad"), O_CREAT | O_WRONLY, 0600));
 			break;
 		case 3:
-			hook.sink.ops->retry(&hook.sink);
+			hook.batch.sink.ops->retry(&hook.batch.sink);
 			break;
 		case 4:
 			turn();
@@ -346,11 +346,11 @@ static void run_history(uint32_t seed)
 	} else {
 		if (is_open)
 			commit(committed = rev);
-		UNTIL(hook.state == HOOK_IDLE);
+		UNTIL(hook.batch.state == BATCH_IDLE);
 		memcpy(want + want_len, pending, pending_len);
 		want_len += pending_len;
 		if (committed)
-			assert_int_equal(hook.sink.done_rev, committed);
+			assert_int_equal(hook.batch.sink.done_rev, committed);
 		hook_free(&hook);
 	}
 	want[want_len] = '\0';
