@@ -15,7 +15,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import agent as agent_module
 from harness import etcd as etcd_module
-from harness import fake_etcd, pki as pki_module, proxy as proxy_module, run_agent, wait
+from harness import fake_etcd, hostile_http, nginx as nginx_module
+from harness import pki as pki_module, proxies, proxy as proxy_module, receiver, run_agent, wait
 from harness.process import die_with_parent, kill_and_reap
 
 TEST_TIMEOUT_S = 90
@@ -67,6 +68,28 @@ def etchlet(tmp_path, servers):
 
 
 @pytest.fixture
+def full(tmp_path, servers):
+    """
+    The program with every option: ETCHLET_FULL, which may be the one under test. It is ended as that one is.
+    """
+    binary = os.environ.get("ETCHLET_FULL") or os.environ.get("ETCHLET")
+    assert binary and os.access(binary, os.X_OK), "ETCHLET_FULL must name a binary with every option"
+    program = agent_module.Etchlet(os.path.abspath(binary), str(tmp_path))
+    said = program.run("version").stdout
+    assert b"libcurl" in said, f"ETCHLET_FULL must name a binary with every option, not {said!r}"
+    yield program
+    program.end_all()
+
+
+@pytest.fixture
+def full_runner(full, tmp_path):
+    """`etchlet run` of the program with every option."""
+    made = run_agent.Runner(full, str(tmp_path))
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def runner(etchlet, tmp_path):
     """`etchlet run` with a configuration file; its agents are ended as those of etchlet are."""
     made = run_agent.Runner(etchlet, str(tmp_path))
@@ -100,7 +123,26 @@ class Servers:
         return self._keep(fake_etcd.RawServer(serve, **options))
 
     def proxy(self, target):
-        return self._keep(proxy_module.Proxy(target.port))
+        return self._keep(proxy_module.Proxy(getattr(target, "port", target)))
+
+    def nginx(self, directory, **options):
+        return self._keep(nginx_module.Nginx(str(directory), **options)).start()
+
+    def receiver(self, **options):
+        return self._keep(receiver.Receiver(**options)).start()
+
+    def http(self, default=None, **options):
+        """One that does what nginx does not."""
+        return self._keep(hostile_http.HostileHttp(default, **options))
+
+    def tinyproxy(self, **options):
+        return self._keep(proxies.Tinyproxy(**options)).start()
+
+    def microsocks(self, **options):
+        return self._keep(proxies.Microsocks(**options)).start()
+
+    def naming_proxy(self, *words, **options):
+        return self._keep(proxies.NamingProxy(*words, **options))
 
     def end_all(self):
         for thing in reversed(self.running):
@@ -178,6 +220,12 @@ class Nghttpd:
             return True
         except OSError:
             return False
+
+
+@pytest.fixture
+def nginx(servers, tmp_path):
+    """Plain HTTP; servers.nginx() for anything else."""
+    return servers.nginx(tmp_path / "nginx")
 
 
 @pytest.fixture

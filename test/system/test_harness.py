@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tests' own tools, checked against etcdctl: a fault in them must not pass for one of etchlet."""
 
+import http.client
 import signal
 import subprocess
 
 import pytest
 
+from harness import hostile_http
 from harness import pki as pki_module
 from harness import proto
 from harness.agent import delete_line, parse, put_line
@@ -191,3 +193,53 @@ def test_frozen_server_stays_connected_and_silent(servers):
         client.revision()
     etcd.thaw()
     etcd.process.send_signal(signal.SIGCONT)
+
+
+# HTTP servers.
+
+
+def http_get(port, target, **headers):
+    """Status, body and headers in lower case; redirects are not followed."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", target, headers={n.replace("_", "-"): v for n, v in headers.items()})
+        answer = connection.getresponse()
+        return answer.status, answer.read(), {n.lower(): v for n, v in answer.getheaders()}
+    finally:
+        connection.close()
+
+
+def test_nginx_does_what_tests_rely_on(nginx):
+    nginx.put("a", b"x" * 1000)
+    status, body, headers = http_get(nginx.port, "/a")
+    first = headers["etag"]
+    assert (status, len(body)) == (200, 1000) and first.startswith('"')
+    status, body, headers = http_get(nginx.port, "/a", Range="bytes=990-", If_Range=first)
+    assert (status, len(body), headers["content-range"]) == (206, 10, "bytes 990-999/1000")
+    nginx.put("a", b"y" * 1000)
+    status, body, headers = http_get(nginx.port, "/a", Range="bytes=990-", If_Range=first)
+    assert (status, len(body)) == (200, 1000) and headers["etag"] != first
+    assert http_get(nginx.port, "/plain/a", Range="bytes=990-")[0] == 200
+    assert [http_get(nginx.port, f"/{p}/a")[0] for p in ("hop1", "loop", "moved")] == [302, 302, 301]
+    nginx.fail(503)
+    assert http_get(nginx.port, "/a")[0] == 503
+    nginx.fail(None)
+    assert http_get(nginx.port, "/none")[0] == 404
+    said = nginx.wait_requests(9)
+    assert [r["status"] for r in said[:3]] == [200, 206, 200] and said[1]["range"] == "bytes=990-"
+    assert said[1]["if_range"] == first
+
+
+def test_the_hostile_server_lies_as_it_is_told(servers):
+    data = bytes(range(256)) * 4
+    server = servers.http(hostile_http.Plan(data))
+    assert http_get(server.port, "/a", Range="bytes=1000-")[:2] == (206, data[1000:])
+    server.plans = [hostile_http.Plan(data, range="wrong"), hostile_http.Plan(data, range="ignore"),
+                    hostile_http.Plan(data, length="chunked"), hostile_http.Plan(data, cut_at=100)]
+    assert http_get(server.port, "/a", Range="bytes=1000-")[2]["content-range"] == "bytes 1001-1023/1024"
+    assert http_get(server.port, "/a", Range="bytes=1000-")[0] == 200
+    assert http_get(server.port, "/a")[1] == data
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        http_get(server.port, "/a")
+    assert caught.value.partial == data[:100]
+    assert [r.range_first for r in server.requests] == [1000, 1000, 1000, None, None]

@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import stat
+import subprocess
 import tempfile
 import time
 
@@ -544,17 +545,22 @@ def test_help_of_check_names_what_it_uses(etchlet):
 # The example that is installed.
 
 
-def test_the_example_is_good_and_names_every_option(etchlet, tmp_path):
+def test_the_example_is_good_and_names_every_option(full, tmp_path, pki):
     with open(os.path.join(BOARD, "etchlet.conf")) as f:
         example = f.read()
     assert not [l for l in example.splitlines() if l and not l.startswith("#")], "nothing is active"
     active = re.sub(r"^#(?=[a-z\[])", "", example, flags=re.M)
+    # With the files that it names, and nobody at its addresses.
+    for name, source in (("ca.pem", pki.root.cert), ("device.pem", pki.client["cert"]), ("device.key", pki.client["key"])):
+        shutil.copy(source, tmp_path / name)
+    (tmp_path / "release.pub").write_bytes(subprocess.run(
+        ["openssl", "ec", "-in", pki.client["key"], "-pubout"], check=True, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL).stdout)
     path = tmp_path / "example.conf"
-    path.write_text(active)
-    done = etchlet.run("check", "-c", str(path), "--endpoints", NOWHERE, "--device-id=d1",
-                       "--dial-timeout=200ms")
-    assert done.returncode == 1, done.stderr
-    known = etchlet.run("help", "run").stdout.decode()
+    path.write_text(active.replace("/etc/etchlet/", f"{tmp_path}/").replace("10.0.0.1", "127.0.0.1"))
+    done = full.run("check", "-c", str(path), "--endpoints", NOWHERE, "--device-id=d1", "--dial-timeout=200ms")
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    known = full.run("help", "run").stdout.decode()
     options = set(re.findall(r"^\s+(?:-\w, )?--([a-z-]+)", known, re.M))
     options |= set(re.findall(r"^  ([a-z-]+) = ", known, re.M))
     named = set(re.findall(r"^([a-z-]+) = ", active, re.M))

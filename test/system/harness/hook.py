@@ -62,7 +62,7 @@ if not how.get("no_read"):
         if how.get("slowly"):
             time.sleep(how["slowly"])
     files = {}
-    mirror = os.environ.get("ETCHLET_MIRROR")
+    mirror = os.environ.get("ETCHLET_MIRROR") or os.environ.get("ETCHLET_FETCH")
     for line in data.split(b"\n"):
         if mirror and b'"path":' in line:
             try:
