@@ -1113,93 +1113,24 @@ static void reading_files_again_leaves_requests_alone(void **state)
 
 #ifdef CONFIG_NET_TLS
 
-enum { TLS_SERVERS_MAX = 16 };
+#include "tls_servers.h"
 
-static char dir[] = "/tmp/etchlet-http-XXXXXX";
-static struct port_child server_child;
-static int server_stdin = -1;
-static struct {
-	char name[24];
-	uint16_t port;
-} tls_servers[TLS_SERVERS_MAX];
-static size_t tls_server_count;
-
-static char *const specs[] = {"/usr/bin/python3", "test/unit/tls_server.py", dir,
+static char *const specs[] = {"/usr/bin/python3", "test/unit/tls_server.py", tls_dir,
 	"server:server:http", "tls12:server:http:1.2", "tls13:server:http:1.3", "other:other:http",
 	"expired:expired:http", "future:future:http", "client:server:http:client",
 	"weak:weak:http:weak", "mute:server:mute", "plain:server:plain",
 	"dribble:server:http:dribble", NULL};
 
-static const char *path(const char *file)
-{
-	static char text[4][128];
-	static unsigned turn;
-	char *dst = text[turn++ % 4];
-
-	snprintf(dst, sizeof(text[0]), "%s/%s", dir, file);
-	return dst;
-}
-
-static void run_to_end(char *const argv[])
-{
-	struct port_child child;
-	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	int ret;
-
-	assert_int_equal(port_child_start(&child, argv, NULL, -1, null, null), 0);
-	close(null);
-	while ((ret = port_child_result(&child)) == ERR_AGAIN)
-		poll(NULL, 0, 5);
-	assert_int_equal(ret, 0);
-}
-
 static int tls_set_up_all(void **state)
 {
-	int out[2], in[2];
-	char line[64], name[24];
-	unsigned port;
-	FILE *list;
-	char *const pki[] = {"/bin/sh", "test/unit/tls_pki.sh", dir, NULL};
-
 	(void)state;
-	if (!mkdtemp(dir) || pipe2(out, O_CLOEXEC) || pipe2(in, O_CLOEXEC))
-		return -1;
-	run_to_end(pki);
-	if (port_child_start(&server_child, specs, NULL, in[0], out[1], -1))
-		return -1;
-	close(in[0]);
-	close(out[1]);
-	server_stdin = in[1];
-	list = fdopen(out[0], "r");
-	while (list && fgets(line, sizeof(line), list) &&
-		sscanf(line, "%23s %u", name, &port) == 2 && tls_server_count < TLS_SERVERS_MAX) {
-		snprintf(tls_servers[tls_server_count].name, sizeof(name), "%s", name);
-		tls_servers[tls_server_count++].port = (uint16_t)port;
-	}
-	fclose(list);
-	return tls_server_count == sizeof(specs) / sizeof(specs[0]) - 4 ? 0 : -1;
+	return tls_servers_start(specs);
 }
 
 static int tls_tear_down_all(void **state)
 {
-	char *const clean[] = {"/bin/rm", "-rf", dir, NULL};
-
 	(void)state;
-	close(server_stdin);
-	port_child_kill(&server_child, true);
-	while (port_child_result(&server_child) == ERR_AGAIN)
-		poll(NULL, 0, 5);
-	run_to_end(clean);
-	return 0;
-}
-
-static uint16_t port_of(const char *name)
-{
-	for (size_t i = 0; i < tls_server_count; i++) {
-		if (strcmp(tls_servers[i].name, name) == 0)
-			return tls_servers[i].port;
-	}
-	fail_msg("no server %s", name);
+	tls_servers_stop();
 	return 0;
 }
 

@@ -27,7 +27,7 @@
 #include "net/conn.h"
 #include "net/tls.h"
 
-enum { TURNS_MS = 10000, SERVERS_MAX = 40 };
+enum { TURNS_MS = 10000 };
 
 /* -- the platform's clocks, of which the wall's can be wrong ---------------------------------- */
 
@@ -54,94 +54,27 @@ int port_random(void *dst, size_t len)
 
 /* -- certificates and servers ----------------------------------------------------------------- */
 
-static char dir[] = "/tmp/etchlet-tls-XXXXXX";
-static struct port_child server_child;
-static int server_stdin = -1;
-static struct {
-	char name[24];
-	uint16_t port;
-} servers[SERVERS_MAX];
-static size_t server_count;
+#include "tls_servers.h"
 
-static char *const specs[] = {"/usr/bin/python3", "test/unit/tls_server.py", dir, "server:server",
-	"tls12:server:1.2", "tls13:server:1.3", "rsa:rsa", "p384:p384", "weak:weak:weak",
-	"sha1:sha1:weak:1.2", "other:other", "cn:cn", "expired:expired", "future:future",
-	"chain:chain", "usage:usage", "client:server:client", "client12:server:client:1.2",
-	"noalpn:server:noalpn", "http11:server:http11", "dribble:server:dribble",
-	"mute:server:mute", "plain:server:plain", "v6:server:v6", "bye:server:bye",
-	"server2:server", "small:server:1.2:small", "small13:server:small", NULL};
-
-static const char *path(const char *file)
-{
-	static char text[4][128];
-	static unsigned turn;
-	char *dst = text[turn++ % 4];
-
-	snprintf(dst, sizeof(text[0]), "%s/%s", dir, file);
-	return dst;
-}
-
-static void run_to_end(char *const argv[])
-{
-	struct port_child child;
-	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	int ret;
-
-	assert_int_equal(port_child_start(&child, argv, NULL, -1, null, null), 0);
-	close(null);
-	while ((ret = port_child_result(&child)) == ERR_AGAIN)
-		poll(NULL, 0, 5);
-	assert_int_equal(ret, 0);
-}
+static char *const specs[] = {"/usr/bin/python3", "test/unit/tls_server.py", tls_dir,
+	"server:server", "tls12:server:1.2", "tls13:server:1.3", "rsa:rsa", "p384:p384",
+	"weak:weak:weak", "sha1:sha1:weak:1.2", "other:other", "cn:cn", "expired:expired",
+	"future:future", "chain:chain", "usage:usage", "client:server:client",
+	"client12:server:client:1.2", "noalpn:server:noalpn", "http11:server:http11",
+	"dribble:server:dribble", "mute:server:mute", "plain:server:plain", "v6:server:v6",
+	"bye:server:bye", "server2:server", "small:server:1.2:small", "small13:server:small", NULL};
 
 static int set_up(void **state)
 {
-	int out[2], in[2];
-	char line[64], name[24];
-	unsigned port;
-	FILE *list;
-	char *const pki[] = {"/bin/sh", "test/unit/tls_pki.sh", dir, NULL};
-
 	(void)state;
 	port_signals_open();
-	if (!mkdtemp(dir) || pipe2(out, O_CLOEXEC) || pipe2(in, O_CLOEXEC))
-		return -1;
-	run_to_end(pki);
-	if (port_child_start(&server_child, specs, NULL, in[0], out[1], -1))
-		return -1;
-	close(in[0]);
-	close(out[1]);
-	server_stdin = in[1];
-	list = fdopen(out[0], "r");
-	while (list && fgets(line, sizeof(line), list) &&
-		sscanf(line, "%23s %u", name, &port) == 2 && server_count < SERVERS_MAX) {
-		snprintf(servers[server_count].name, sizeof(name), "%s", name);
-		servers[server_count++].port = (uint16_t)port;
-	}
-	fclose(list);
-	return server_count == sizeof(specs) / sizeof(specs[0]) - 4 ? 0 : -1;
+	return tls_servers_start(specs);
 }
 
 static int tear_down(void **state)
 {
-	char *const clean[] = {"/bin/rm", "-rf", dir, NULL};
-
 	(void)state;
-	close(server_stdin);
-	port_child_kill(&server_child, true);
-	while (port_child_result(&server_child) == ERR_AGAIN)
-		poll(NULL, 0, 5);
-	run_to_end(clean);
-	return 0;
-}
-
-static uint16_t port_of(const char *name)
-{
-	for (size_t i = 0; i < server_count; i++) {
-		if (strcmp(servers[i].name, name) == 0)
-			return servers[i].port;
-	}
-	fail_msg("no server %s", name);
+	tls_servers_stop();
 	return 0;
 }
 
