@@ -13,42 +13,15 @@ import time
 
 import pytest
 
-from harness import artifact, hook as hook_module, metrics_check, wait
+from harness import artifact, metrics_check, wait
 from harness.artifact import Signer, content, files, wait_files
 from harness.config import Watch
+from harness.fetching import folder, hook, put, start  # noqa: F401 (fixtures)
 from harness.folders import outside  # noqa: F401 (a fixture)
 from harness.hostile_http import Plan
 from harness.pki import server_context
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return str(tmp_path / "artifacts")
-
-
-@pytest.fixture
-def hook(tmp_path):
-    return hook_module.Hook(str(tmp_path / "hook"))
-
-
-@pytest.fixture
-def start(full_runner, etcd35, prefix, folder):
-    """start() runs a watch "w" that fetches into the folder; options of the watch by name."""
-    def begin(server=None, words=(), env=None, agent_options=None, watches=(), preexec=None, **options):
-        return full_runner.start(server or etcd35, Watch("w", prefix, fetch=folder, **options), *watches, words=words,
-                                 env=env, preexec=preexec, **(agent_options or {}))
-    return begin
-
-
-@pytest.fixture
-def put(etcd35, prefix):
-    """put(key, value) below the test's prefix; the revision."""
-    def to_etcd(key, value):
-        etcd35.client.put((prefix + key).encode(), value)
-        return etcd35.client.last_header.revision
-    return to_etcd
 
 
 def artifact_of(agent, name, watch="w"):

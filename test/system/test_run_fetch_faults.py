@@ -13,41 +13,15 @@ import time
 
 import pytest
 
-from harness import artifact, hook as hook_module, wait
+from harness import artifact, wait
 from harness.artifact import content, files, wait_files
-from harness.config import Watch
+from harness.fetching import folder, hook, put, start  # noqa: F401 (fixtures)
 from harness.folders import disks, outside  # noqa: F401 (fixtures)
 from harness.hostile_http import Plan
 from harness.proxy import Plan as Cut
 
 SEEDS = [int(s) for s in os.environ.get("ETCHLET_SEEDS", "1,2,3").split(",")]
 DATA = content(7, 300000)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return str(tmp_path / "artifacts")
-
-
-@pytest.fixture
-def hook(tmp_path):
-    return hook_module.Hook(str(tmp_path / "hook"))
-
-
-@pytest.fixture
-def start(full_runner, etcd35, prefix, folder):
-    def begin(server=None, words=(), env=None, agent_options=None, watches=(), preexec=None, **options):
-        return full_runner.start(server or etcd35, Watch("w", prefix, fetch=folder, **options), *watches, words=words,
-                                 env=env, preexec=preexec, **(agent_options or {}))
-    return begin
-
-
-@pytest.fixture
-def put(etcd35, prefix):
-    def to_etcd(key, value):
-        etcd35.client.put((prefix + key).encode(), value)
-        return etcd35.client.last_header.revision
-    return to_etcd
 
 
 def bytes_of(agent, name):
