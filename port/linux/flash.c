@@ -151,6 +151,9 @@ static int make_locked(const char *path)
 	if (errno != EEXIST)
 		return err_from_errno(errno);
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	/* Gone meanwhile: what has the name by now may be somebody's who holds its lock. */
+	if (fd < 0 && errno == ENOENT)
+		return ERR_AGAIN;
 	err = fd < 0 ? 0 : lock(fd, path);
 	if (!err && unlink(path) && errno != ENOENT)
 		err = err_from_errno(errno);
@@ -182,6 +185,7 @@ static int make(const char *path, uint64_t size, const void *src, size_t len, bo
 {
 	char temp[PATH_MAX];
 	struct stat st;
+	bool is_ours = true;
 	int fd, err = append_suffix(temp, path, ".new");
 
 	if (err)
@@ -200,10 +204,14 @@ static int make(const char *path, uint64_t size, const void *src, size_t len, bo
 		err = sync_fd(fd);
 	if (!err && is_renewed)
 		err = put_aside(path);
-	if (!err && rename(temp, path))
-		err = err_from_errno(errno);
+	if (!err && rename(temp, path)) {
+		/* Taken away, by one who took it for a left-over that cannot be opened. */
+		is_ours = errno != ENOENT;
+		err = is_ours ? err_from_errno(errno) : ERR_AGAIN;
+	}
 	if (err) {
-		(void)unlink(temp);
+		if (is_ours)
+			(void)unlink(temp);
 		(void)close(fd);
 		return err;
 	}
