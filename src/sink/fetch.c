@@ -318,7 +318,8 @@ static int fetch_sync_begin(struct sink *sink, const struct sink_sync *sync)
 	f->commit_rev = f->mark_rev = 0;
 	f->is_listing = true;
 	f->state = FETCH_IDLE;
-	fetch_left_out_set(f, false);
+	/* On storage it stays noted until the listing is whole: one that a kill ends comes again. */
+	f->is_left_out = false;
 	return 0;
 }
 
@@ -332,7 +333,7 @@ static void pass_over(struct fetch_sink *f, const struct etcd_event *e)
 			f->cfg.watch_name, log_show(shown, sizeof(shown), e->key, e->key_len),
 			e->mod_rev, CONFIG_FETCH_KEY_COUNT);
 	f->is_skip_told = true;
-	fetch_left_out_set(f, true);
+	fetch_left_out_set(f);
 	if (f->sink.skip)
 		f->sink.skip(&f->sink, e);
 }
@@ -437,6 +438,8 @@ static int fetch_synced(struct sink *sink, int64_t revision)
 	if (err)
 		return err;
 	f->is_listing = false;
+	if (!f->is_left_out)
+		fetch_left_out_clear(f);
 	/* Those that are gone held the places of some that were passed over. */
 	if (f->is_left_out && fetch_find_free(f)) {
 		f->want_relist = true;

@@ -158,20 +158,22 @@ static void print_hash(char dst[HASH_TEXT_LEN + 1], const uint8_t hash[FETCH_HAS
 	dst[HASH_TEXT_LEN] = '\0';
 }
 
-void fetch_left_out_set(struct fetch_sink *f, bool is_so)
+void fetch_left_out_set(struct fetch_sink *f)
 {
 	int fd;
 
-	if (f->is_left_out == is_so)
+	if (f->is_left_out)
 		return;
-	f->is_left_out = is_so;
-	if (!is_so) {
-		(void)port_dir_unlink(f->own, LEFT_OUT);
-		return;
-	}
+	f->is_left_out = true;
 	fd = port_dir_create(f->own, LEFT_OUT);
 	if (fd >= 0)
 		port_dir_close(fd);
+}
+
+void fetch_left_out_clear(struct fetch_sink *f)
+{
+	f->is_left_out = false;
+	(void)port_dir_unlink(f->own, LEFT_OUT);
 }
 
 bool fetch_left_out_read(const struct fetch_sink *f)

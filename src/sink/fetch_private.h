@@ -103,7 +103,8 @@ int fetch_record_read(
 /* Whole or not at all. 0 or an error. */
 int fetch_record_write(struct fetch_sink *f, struct fetch_record *r);
 /* Keys were passed over: when there is room, all is to be listed. Noted on storage, as far as that can be written. */
-void fetch_left_out_set(struct fetch_sink *f, bool is_so);
+void fetch_left_out_set(struct fetch_sink *f);
+void fetch_left_out_clear(struct fetch_sink *f);
 bool fetch_left_out_read(const struct fetch_sink *f);
 int fetch_record_remove(struct fetch_sink *f, const uint8_t hash[FETCH_HASH_LEN]);
 /* Whether a file's name is a record's, or a part's: its hash, and *is_part. */
